@@ -1,0 +1,54 @@
+//! HKDF-SHA256 (RFC 5869).
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+use super::{KEY_LEN, Secret};
+
+/// Derives a 256-bit key from `ikm`: extract with `salt`, expand with the concatenation of `info`.
+///
+/// The parts of `info` are joined as they are: the caller starts with a label of its purpose and gives variable
+/// parts a fixed length or a length prefix, so that no two purposes share an info string.
+pub fn derive(ikm: &[u8], salt: &[u8], info: &[&[u8]]) -> Secret<KEY_LEN> {
+    Expander::new(ikm, salt).key(info)
+}
+
+/// HKDF after its extract step: derives several keys from one input without repeating that step.
+pub struct Expander(Hkdf<Sha256>);
+
+impl Expander {
+    /// Extracts from `ikm` and `salt`.
+    pub fn new(ikm: &[u8], salt: &[u8]) -> Self {
+        Self(Hkdf::new(Some(salt), ikm))
+    }
+
+    /// Expands to a 256-bit key for `info` (joined as it is, see [`derive`]).
+    pub fn key(&self, info: &[&[u8]]) -> Secret<KEY_LEN> {
+        Secret::fill_with(|out| self.0.expand_multi_info(info, out))
+            .expect("256 bits are within what HKDF-SHA256 can expand to")
+    }
+}
+
+impl std::fmt::Debug for Expander {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Expander(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 5869, A.1, the first 32 bytes of its output.
+    #[test]
+    fn rfc_5869_case_1() {
+        let salt: Vec<u8> = (0..=0x0c).collect();
+        let info: Vec<u8> = (0xf0..=0xf9).collect();
+        let key = derive(&[0x0b; 22], &salt, &[&info[..4], &info[4..]]);
+        assert_eq!(
+            key.expose()[..8],
+            [0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a],
+            "okm of RFC 5869 A.1"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! An encrypted directory: its configuration and the default keys of its directories.
