@@ -1,0 +1,168 @@
+//! The operations of the key service, by AWS's names.
+
+/// Declares [`Operation`] together with its names, so that the three lists cannot drift apart.
+macro_rules! operations {
+    ($($variant:ident: $doc:literal,)*) => {
+        /// An operation of AWS KMS. The state table covers all of them; [`Operation::is_supported`] says which ones
+        /// this version carries out.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Operation {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Operation {
+            /// Every operation, in the order of the documentation's table.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire: `CreateKey`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    Encrypt: "Encrypts up to 4096 bytes.",
+    Decrypt: "Decrypts what Encrypt, GenerateDataKey or ReEncrypt made.",
+    ReEncrypt: "Decrypts and encrypts again without showing the plaintext.",
+    GenerateDataKey: "Makes a data key, in the clear and wrapped.",
+    GenerateDataKeyWithoutPlaintext: "Makes a data key, wrapped only.",
+    CreateGrant: "Gives a principal the use of a key.",
+    DescribeKey: "A key's metadata.",
+    ListAliases: "The aliases of the account or of a key.",
+    ListGrants: "A key's grants.",
+    GetKeyPolicy: "A key's policy.",
+    PutKeyPolicy: "Replaces a key's policy.",
+    ListKeyPolicies: "The names of a key's policies.",
+    ListResourceTags: "A key's tags.",
+    RetireGrant: "Ends a grant, by whom it was given to.",
+    RevokeGrant: "Ends a grant, by the key's administrator.",
+    DeleteAlias: "Removes an alias.",
+    EnableKey: "Makes a disabled key usable.",
+    DisableKey: "Makes a key unusable until it is enabled.",
+    EnableKeyRotation: "Turns automatic rotation on.",
+    DisableKeyRotation: "Turns automatic rotation off.",
+    RotateKeyOnDemand: "Rotates now.",
+    GetKeyRotationStatus: "Whether and when a key rotates.",
+    ListKeyRotations: "The rotations that took place.",
+    UpdateAlias: "Points an alias at another key.",
+    CreateAlias: "Names a key.",
+    TagResource: "Tags a key.",
+    UntagResource: "Removes tags from a key.",
+    UpdateKeyDescription: "Replaces a key's description.",
+    ScheduleKeyDeletion: "Begins the waiting period before a key is destroyed.",
+    CancelKeyDeletion: "Ends that waiting period; the key is then disabled.",
+    GetParametersForImport: "A wrapping key and a token for an import.",
+    ImportKeyMaterial: "Gives a key its imported material.",
+    DeleteImportedKeyMaterial: "Takes imported material away.",
+    CreateKey: "Makes a key.",
+    ListKeys: "The keys of the account.",
+    GenerateRandom: "Random bytes.",
+}
+
+impl Operation {
+    /// The operation of that name on the wire (`CreateKey`), if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|operation| operation.name() == name)
+    }
+
+    /// Whether this version carries it out. The others are refused by name.
+    pub const fn is_supported(self) -> bool {
+        match self {
+            Self::Encrypt
+            | Self::Decrypt
+            | Self::ReEncrypt
+            | Self::GenerateDataKey
+            | Self::GenerateDataKeyWithoutPlaintext
+            | Self::DescribeKey
+            | Self::ListAliases
+            | Self::DeleteAlias
+            | Self::EnableKey
+            | Self::DisableKey
+            | Self::RotateKeyOnDemand
+            | Self::GetKeyRotationStatus
+            | Self::ListKeyRotations
+            | Self::UpdateAlias
+            | Self::CreateAlias
+            | Self::UpdateKeyDescription
+            | Self::ScheduleKeyDeletion
+            | Self::CancelKeyDeletion
+            | Self::CreateKey
+            | Self::ListKeys
+            | Self::GenerateRandom => true,
+            Self::CreateGrant
+            | Self::ListGrants
+            | Self::GetKeyPolicy
+            | Self::PutKeyPolicy
+            | Self::ListKeyPolicies
+            | Self::ListResourceTags
+            | Self::RetireGrant
+            | Self::RevokeGrant
+            | Self::EnableKeyRotation
+            | Self::DisableKeyRotation
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::GetParametersForImport
+            | Self::ImportKeyMaterial
+            | Self::DeleteImportedKeyMaterial => false,
+        }
+    }
+
+    /// Whether it leaves every key as it was (CloudTrail's `readOnly`).
+    pub const fn is_read_only(self) -> bool {
+        match self {
+            Self::Encrypt
+            | Self::Decrypt
+            | Self::ReEncrypt
+            | Self::GenerateDataKey
+            | Self::GenerateDataKeyWithoutPlaintext
+            | Self::DescribeKey
+            | Self::ListAliases
+            | Self::ListGrants
+            | Self::GetKeyPolicy
+            | Self::ListKeyPolicies
+            | Self::ListResourceTags
+            | Self::GetKeyRotationStatus
+            | Self::ListKeyRotations
+            | Self::GetParametersForImport
+            | Self::ListKeys
+            | Self::GenerateRandom => true,
+            Self::CreateGrant
+            | Self::PutKeyPolicy
+            | Self::RetireGrant
+            | Self::RevokeGrant
+            | Self::DeleteAlias
+            | Self::EnableKey
+            | Self::DisableKey
+            | Self::EnableKeyRotation
+            | Self::DisableKeyRotation
+            | Self::RotateKeyOnDemand
+            | Self::UpdateAlias
+            | Self::CreateAlias
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::UpdateKeyDescription
+            | Self::ScheduleKeyDeletion
+            | Self::CancelKeyDeletion
+            | Self::ImportKeyMaterial
+            | Self::DeleteImportedKeyMaterial
+            | Self::CreateKey => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_finds_its_operation() {
+        for operation in Operation::ALL {
+            assert_eq!(Operation::from_name(operation.name()), Some(*operation));
+        }
+        assert_eq!(Operation::from_name("createKey"), None);
+    }
+}
