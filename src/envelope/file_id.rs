@@ -1,0 +1,30 @@
+//! The identity of a file.
+
+use std::fmt;
+
+use crate::crypto::rng;
+
+/// 16 random bytes that a file gets when it is made and keeps for good: salt of its keys, part of its encryption context
+/// and of everything that is authenticated in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub [u8; 16]);
+
+impl FileId {
+    /// A new file's.
+    pub fn random() -> Self {
+        Self(rng::bytes())
+    }
+}
+
+impl fmt::Display for FileId {
+    /// 32 hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileId({self})")
+    }
+}

@@ -1,0 +1,155 @@
+//! fsync, the clean header, and rewrapping.
+
+use std::sync::atomic::Ordering;
+
+use super::head::{Head, NextHeader};
+use super::{CryptFile, Durability, FileError, Result};
+use crate::content::layout::SegmentIndex;
+use crate::datakey::WrappedDataKey;
+use crate::envelope::{Header, ResizeKind};
+use crate::fs::backing::Backing;
+
+impl<B: Backing> CryptFile<B> {
+    /// Makes everything written so far durable, and the header say so.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing is promised then.
+    pub fn sync(&self) -> Result<()> {
+        if !self.is_dirty() {
+            return Ok(self.backing.sync()?);
+        }
+        // What was written up to here is below this size.
+        let size = {
+            let _shape = self.shape.read();
+            self.size()
+        };
+        self.backing.sync()?;
+        let mut head = self.head.lock();
+        head.durable = head.current;
+        if !head.header.dirty || head.header.committed_size == size {
+            return Ok(());
+        }
+        let header = &head.header;
+        let next = NextHeader {
+            dirty: true,
+            unattested: header.unattested,
+            committed_size: size.min(self.size()),
+            acknowledged_size: header.acknowledged_size.max(size).min(self.size()),
+            resize: header.resize,
+            target_size: header.target_size,
+        };
+        self.write_head(&mut head, next)?;
+        self.backing.sync()?;
+        head.durable = head.current;
+        Ok(())
+    }
+
+    /// Turns the file clean: whoever opens it next finds exactly this, or an error.
+    ///
+    /// # Errors
+    /// [`FileError`]; the file stays dirty then and is recovered at its next open.
+    pub fn commit_clean(&self) -> Result<()> {
+        let _shape = self.shape.write();
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        self.check_writable()?;
+        let mut unattested = self.head.lock().header.unattested;
+        if self.uncertain.load(Ordering::Acquire) {
+            self.take_stock(self.size())?;
+            unattested = true;
+        }
+        self.settle()?;
+        if self.durability == Durability::Strict {
+            self.backing.sync()?;
+        }
+        let mut head = self.head.lock();
+        self.write_clean(&mut head, unattested)?;
+        if self.durability == Durability::Strict {
+            self.backing.sync()?;
+            head.durable = head.current;
+        }
+        Ok(())
+    }
+
+    /// Writes a clean header for the present size.
+    pub(super) fn write_clean(&self, head: &mut Head, unattested: bool) -> Result<()> {
+        let size = self.size();
+        self.write_head(
+            head,
+            NextHeader {
+                dirty: false,
+                unattested,
+                committed_size: size,
+                acknowledged_size: size,
+                resize: ResizeKind::None,
+                target_size: 0,
+            },
+        )
+    }
+
+    /// Writes every tag sector that holds two versions of a chunk with the one that is stored.
+    fn settle(&self) -> Result<()> {
+        let unsettled = std::mem::take(&mut *self.unsettled.lock());
+        for (number, index) in unsettled.iter().enumerate() {
+            if let Err(error) = self.settle_segment(SegmentIndex(*index)) {
+                self.unsettled.lock().extend(unsettled.iter().skip(number));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles one segment; it may have been forgotten and read again meanwhile.
+    pub(super) fn settle_segment(&self, index: SegmentIndex) -> Result<()> {
+        if index.start() >= self.size() && index.0 != 0 {
+            return Ok(());
+        }
+        let segment = self.segment(index)?;
+        let mut state = segment.state.write();
+        if !state.present {
+            return Ok(());
+        }
+        for number in
+            (0..index.sectors()).filter(|number| state.two_on_disk >> number & 1 != 0).collect::<Vec<_>>()
+        {
+            let chunks = number * 8..(number + 1) * 8;
+            for chunk in chunks {
+                self.resolve(&segment, &mut state, chunk)?;
+            }
+            if state.has_two(number) {
+                return Err(FileError::Unsettled(index.first_chunk().0 + (number * 8) as u64));
+            }
+            self.write_sectors(&segment, &mut state, number, number)?;
+        }
+        Ok(())
+    }
+
+    /// Puts another wrap of the same data key into both slots, one after the other, each durable before the next: the old wrap is
+    /// gone when it returns. State, sizes and content stay.
+    ///
+    /// # Errors
+    /// [`FileError::Header`] for a wrap that does not fit; then nothing changed.
+    pub fn rewrap(&self, wrapped: &WrappedDataKey) -> Result<()> {
+        self.check_writable()?;
+        Header::check_wrap(wrapped)?;
+        let _shape = self.shape.write();
+        let mut head = self.head.lock();
+        head.header.wrapped = wrapped.clone();
+        for _slot in 0..2 {
+            let header = &head.header;
+            let next = NextHeader {
+                dirty: header.dirty,
+                unattested: header.unattested,
+                committed_size: header.committed_size,
+                acknowledged_size: if header.dirty { self.size() } else { header.acknowledged_size },
+                resize: header.resize,
+                target_size: header.target_size,
+            };
+            self.write_head(&mut head, next)?;
+            self.backing.sync()?;
+            head.durable = head.current;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Page 0's header slots: which is in force, and writing the next.
+
+use std::sync::atomic::Ordering;
+
+use super::{CryptFile, Result};
+use crate::content::layout::{HEAD_TAGS, SECTOR};
+use crate::content::root::Root;
+use crate::content::sector::SectorBytes;
+use crate::crypto::rng;
+use crate::envelope::{Header, ResizeKind, SLOT_LEN};
+use crate::fs::Durability;
+use crate::fs::backing::Backing;
+
+/// The header in force and the bytes of both slots.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// The header in force.
+    pub header: Header,
+    /// Both slots as they are on disk.
+    pub slots: [[u8; SLOT_LEN]; 2],
+    /// The slot that is known to be on disk durably: it is not overwritten.
+    pub durable: usize,
+    /// The slot of the header in force.
+    pub current: usize,
+}
+
+/// What a new header changes.
+pub(super) struct NextHeader {
+    pub dirty: bool,
+    pub unattested: bool,
+    pub committed_size: u64,
+    pub acknowledged_size: u64,
+    pub resize: ResizeKind,
+    pub target_size: u64,
+}
+
+impl NextHeader {
+    /// A dirty header that keeps what `header` says and acknowledges `size`.
+    pub fn dirty(header: &Header, size: u64) -> Self {
+        Self {
+            dirty: true,
+            unattested: header.unattested,
+            committed_size: header.committed_size.min(size),
+            acknowledged_size: size,
+            resize: ResizeKind::None,
+            target_size: 0,
+        }
+    }
+}
+
+impl<B: Backing> CryptFile<B> {
+    /// Writes the dirty header before the first change since a commit. The caller holds `shape` either way.
+    pub(super) fn ensure_dirty(&self) -> Result<()> {
+        if self.dirty.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut head = self.head.lock();
+        if self.dirty.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let next = NextHeader::dirty(&head.header, self.size());
+        self.write_head(&mut head, next)
+    }
+
+    /// Makes the header say that the file has `size` bytes, where only its entries say so yet: the last of them are about to
+    /// become holes. The caller holds `shape` either way.
+    pub(super) fn acknowledge(&self, size: u64) -> Result<()> {
+        let known = {
+            let head = self.head.lock();
+            head.header.dirty && head.header.acknowledged_size == size
+        };
+        if known { Ok(()) } else { self.announce(ResizeKind::None, size, 0) }
+    }
+
+    /// Announces a change of size, or its end.
+    pub(super) fn announce(&self, resize: ResizeKind, acknowledged: u64, target: u64) -> Result<()> {
+        let mut head = self.head.lock();
+        let mut next = NextHeader::dirty(&head.header, acknowledged);
+        // The floor is what is there at both ends of the change.
+        let floor = match resize {
+            ResizeKind::Truncate => target,
+            ResizeKind::None | ResizeKind::Append | ResizeKind::Grow => acknowledged,
+        };
+        next.committed_size = head.header.committed_size.min(floor);
+        next.resize = resize;
+        next.target_size = target;
+        self.write_head(&mut head, next)
+    }
+
+    /// Writes the next header and, in the same write within page 0, tag sector 0 stamped with its sequence number: whoever kills
+    /// the header afterwards leaves a sector of a later epoch behind.
+    pub(super) fn write_head(&self, head: &mut Head, next: NextHeader) -> Result<()> {
+        let was_dirty = head.header.dirty;
+        let sequence = head.header.sequence + 1;
+        let segment = self.segments.first();
+        let mut state = segment.state.write();
+        self.before_giving_up(&state, 0, 0)?;
+        let stamped = self.seal_sector(&segment, &state, 0, sequence);
+        let member = self.sector_member(&segment, 0, &stamped);
+        self.replace_member(Some(&state.members[0]), Some(&member));
+        state.members[0] = member;
+        let root_mask = rng::bytes();
+        let header = Header {
+            sequence,
+            dirty: next.dirty,
+            unattested: next.unattested,
+            committed_size: next.committed_size,
+            acknowledged_size: next.acknowledged_size,
+            resize: next.resize,
+            target_size: next.target_size,
+            root_mask,
+            root: self.root_as_stored(&root_mask),
+            ..head.header.clone()
+        };
+        let slot = 1 - head.durable;
+        let written = header.seal(&self.header_key)?;
+        self.doubt(self.write_slot(head, slot, &written, &stamped))?;
+        state.note_written(0);
+        head.slots[slot] = written;
+        head.current = slot;
+        head.header = header;
+        self.sequence.store(sequence, Ordering::Release);
+        self.dirty.store(next.dirty, Ordering::Release);
+        drop(state);
+        if self.durability == Durability::Strict && next.dirty && !was_dirty {
+            self.doubt(self.backing.sync())?;
+            head.durable = head.current;
+        }
+        Ok(())
+    }
+
+    /// One write within page 0, from the slot to tag sector 0.
+    fn write_slot(
+        &self,
+        head: &Head,
+        slot: usize,
+        written: &[u8; SLOT_LEN],
+        sector: &SectorBytes,
+    ) -> std::io::Result<()> {
+        let mut bytes = [0; HEAD_TAGS as usize + SECTOR];
+        bytes[..SLOT_LEN].copy_from_slice(&head.slots[0]);
+        bytes[SLOT_LEN..2 * SLOT_LEN].copy_from_slice(&head.slots[1]);
+        bytes[slot * SLOT_LEN..(slot + 1) * SLOT_LEN].copy_from_slice(written);
+        bytes[HEAD_TAGS as usize..].copy_from_slice(sector);
+        let from = slot * SLOT_LEN;
+        self.backing.write_at(from as u64, &[&bytes[from..]])
+    }
+
+    fn root_as_stored(&self, mask: &[u8; 16]) -> [u8; 32] {
+        let root: Root = *self.root.lock();
+        root.masked(&self.root_key, mask).0
+    }
+}

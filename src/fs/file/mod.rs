@@ -1,0 +1,128 @@
+//! The engine of one open file: executes reads, writes and changes of size on its ciphertext, in the orders that keep it whole
+//! when the process is killed at any instant.
+//!
+//! Rules, whose numbers are those of `docs/FORMAT.md`: *kill-safe* (each chunk is wholly old or wholly new, and never a hole for
+//! data), *dirty* before the first change, *floor* and *recovery* after a kill. It knows nothing of inodes, keys' life cycles or
+//! names.
+//!
+//! Lock order: `shape`, then `head`, then a segment, then `index`, then `root`.
+
+mod commit;
+mod create;
+mod error;
+mod head;
+mod holes;
+mod index;
+mod read;
+mod recover;
+mod scrub;
+mod segment;
+mod size;
+mod write;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use create::Identity;
+pub use error::{FileError, Result};
+pub use scrub::ScrubReport;
+
+use super::backing::Backing;
+use crate::content::keys::FileKeys;
+use crate::content::layout;
+use crate::content::root::{Member, Root};
+use crate::crypto::mac::MacKey;
+use crate::envelope::{FileId, Header};
+use head::Head;
+use index::Index;
+use segment::Segments;
+
+/// What reaches the disk when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// What fsync confirmed survives a loss of power, but for a chunk that was being overwritten when it happened.
+    #[default]
+    Default,
+    /// Also that chunk: tags reach the disk before data, and data before its previous version is given up.
+    Strict,
+}
+
+/// An open file. It wipes its keys when it is dropped; what was not committed is recovered at the next open.
+#[derive(Debug)]
+pub struct CryptFile<B> {
+    backing: B,
+    keys: FileKeys,
+    root_key: MacKey,
+    header_key: MacKey,
+    writable: bool,
+    durability: Durability,
+    /// Held for reading by what leaves the size as it is, for writing by what changes it.
+    shape: RwLock<()>,
+    size: AtomicU64,
+    head: Mutex<Head>,
+    /// The sequence number in force: what sectors are stamped with.
+    sequence: AtomicU64,
+    dirty: AtomicBool,
+    /// A write of tags, index or header failed: what is on disk has to be looked at before the file can be clean.
+    uncertain: AtomicBool,
+    segments: Segments,
+    index: Mutex<Index>,
+    root: Mutex<Root>,
+    /// Segments whose tag sectors on disk may hold entries with two versions.
+    unsettled: Mutex<BTreeSet<u64>>,
+}
+
+impl<B: Backing> CryptFile<B> {
+    /// The plain size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Whether there are changes since the last commit.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Whether it can be written.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The header in force.
+    pub fn header(&self) -> Header {
+        self.head.lock().header.clone()
+    }
+
+    fn file_id(&self) -> FileId {
+        self.keys.file_id()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    /// Replaces a sector's part in the content root.
+    fn replace_member(&self, old: Option<&Member>, new: Option<&Member>) {
+        let mut root = self.root.lock();
+        old.into_iter().chain(new).for_each(|member| root.toggle(member));
+    }
+
+    /// Notes that a write of tags, index or header failed.
+    fn doubt<T>(&self, outcome: std::io::Result<T>) -> Result<T> {
+        outcome.map_err(|error| {
+            self.uncertain.store(true, Ordering::Release);
+            error.into()
+        })
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.writable { Ok(()) } else { Err(FileError::ReadOnly) }
+    }
+
+    /// The end of a range, within the largest size.
+    fn end_of(offset: u64, len: u64) -> Result<u64> {
+        offset.checked_add(len).filter(|end| *end <= layout::MAX_SIZE).ok_or(FileError::TooLarge)
+    }
+}

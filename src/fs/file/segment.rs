@@ -1,0 +1,232 @@
+//! Segments in memory: their keys and the entries of their tag sectors, read once and written through.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{CryptFile, Durability, FileError, Result};
+use crate::content::Entry;
+use crate::content::keys::SegmentKeys;
+use crate::content::layout::{CHUNKS_PER_SECTOR, SECTOR, SegmentIndex};
+use crate::content::root::{self, Member};
+use crate::content::sector::{self, Entries, Place, SectorBytes};
+use crate::fs::backing::Backing;
+
+/// Segments that an open file keeps in memory at most, but for those in use: 4.5 KiB each, so 9 MiB for 512 MiB of content.
+const KEPT: usize = 2048;
+
+/// One segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub index: SegmentIndex,
+    pub keys: SegmentKeys,
+    pub state: RwLock<SegmentState>,
+    /// Whether `state` is what is on disk; held while it is read.
+    read: Mutex<bool>,
+}
+
+impl Segment {
+    /// A segment whose state is known.
+    pub fn known(index: SegmentIndex, keys: SegmentKeys, state: SegmentState) -> Self {
+        Self { index, keys, state: RwLock::new(state), read: Mutex::new(true) }
+    }
+
+    fn unread(index: SegmentIndex, keys: SegmentKeys) -> Self {
+        let state = RwLock::new(SegmentState::hole(index));
+        Self { index, keys, state, read: Mutex::new(false) }
+    }
+}
+
+/// What its tag sectors say.
+#[derive(Debug)]
+pub(super) struct SegmentState {
+    /// Whether it exists on disk; otherwise it is one hole, and its tag page means nothing.
+    pub present: bool,
+    /// An entry a chunk. An overwrite that was completed here is one version, whatever is on disk still.
+    pub entries: Vec<Entry>,
+    /// Each sector's part in the content root, while the segment is present.
+    pub members: Vec<Member>,
+    /// A bit a sector: set while the sector on disk may hold an entry with two versions.
+    pub two_on_disk: u8,
+}
+
+impl SegmentState {
+    /// A segment that is one hole.
+    pub fn hole(index: SegmentIndex) -> Self {
+        Self {
+            present: false,
+            entries: vec![Entry::Hole; index.chunks()],
+            members: vec![Member::default(); index.sectors()],
+            two_on_disk: 0,
+        }
+    }
+
+    /// The entries of a sector.
+    pub fn sector(&self, sector: usize) -> Entries {
+        let from = sector * CHUNKS_PER_SECTOR;
+        self.entries[from..from + CHUNKS_PER_SECTOR].try_into().expect("a sector has 8 entries")
+    }
+
+    /// Notes that a sector is on disk as it is here.
+    pub fn note_written(&mut self, sector: usize) {
+        let bit = 1 << sector;
+        if self.has_two(sector) {
+            self.two_on_disk |= bit;
+        } else {
+            self.two_on_disk &= !bit;
+        }
+    }
+
+    /// Whether an entry of a sector has two versions in memory.
+    pub fn has_two(&self, sector: usize) -> bool {
+        self.sector(sector).iter().any(|entry| matches!(entry, Entry::Two { .. }))
+    }
+}
+
+/// The segments in memory.
+#[derive(Debug)]
+pub(super) struct Segments {
+    first: Arc<Segment>,
+    others: RwLock<HashMap<u64, Arc<Segment>>>,
+}
+
+impl Segments {
+    pub fn new(first: Segment) -> Self {
+        Self { first: Arc::new(first), others: RwLock::default() }
+    }
+
+    /// Segment 0.
+    pub fn first(&self) -> Arc<Segment> {
+        self.first.clone()
+    }
+
+    /// The segment of a number, made where it is not in memory.
+    fn kept(&self, index: SegmentIndex, make: impl FnOnce() -> Segment) -> Arc<Segment> {
+        if let Some(segment) = self.others.read().get(&index.0) {
+            return segment.clone();
+        }
+        let mut others = self.others.write();
+        if others.len() >= KEPT {
+            // Nobody can begin to use one while the map is locked; what is written through can be forgotten.
+            let mut left = KEPT / 2;
+            others.retain(|_, segment| {
+                left = left.saturating_sub(1);
+                left > 0 || Arc::strong_count(segment) > 1
+            });
+        }
+        others.entry(index.0).or_insert_with(|| Arc::new(make())).clone()
+    }
+
+    /// Forgets the segments behind one; nobody uses them.
+    pub fn forget_behind(&self, last: SegmentIndex) {
+        self.others.write().retain(|number, _| *number <= last.0);
+    }
+}
+
+impl<B: Backing> CryptFile<B> {
+    /// A segment, from memory or from disk.
+    pub(super) fn segment(&self, index: SegmentIndex) -> Result<Arc<Segment>> {
+        if index.0 == 0 {
+            return Ok(self.segments.first());
+        }
+        let segment = self.segments.kept(index, || Segment::unread(index, self.keys.segment(index)));
+        let mut read = segment.read.lock();
+        if !*read {
+            if self.is_present(index)? {
+                *segment.state.write() = self.read_segment(index, &segment.keys)?;
+            }
+            *read = true;
+        }
+        drop(read);
+        Ok(segment)
+    }
+
+    /// Reads and opens the tag sectors of a segment that is present.
+    pub(super) fn read_segment(&self, index: SegmentIndex, keys: &SegmentKeys) -> Result<SegmentState> {
+        let mut page = [0; CHUNKS_PER_SECTOR * SECTOR];
+        let page = &mut page[..index.sectors() * SECTOR];
+        self.backing.read_at(index.tags_offset(), page)?;
+        self.open_segment(index, keys, page)
+    }
+
+    /// Opens the tag sectors of a segment.
+    pub(super) fn open_segment(
+        &self,
+        index: SegmentIndex,
+        keys: &SegmentKeys,
+        page: &[u8],
+    ) -> Result<SegmentState> {
+        let mut state = SegmentState { present: true, ..SegmentState::hole(index) };
+        for (number, bytes) in page.chunks_exact(SECTOR).enumerate() {
+            let bytes: &SectorBytes = bytes.try_into().expect("a sector's bytes");
+            let place = Place::Tags(index.0, number as u8);
+            let entries = sector::open_tags(&keys.tags, self.file_id(), place, self.epoch(), bytes)
+                .map_err(|error| FileError::Sector(place, error))?;
+            let from = number * CHUNKS_PER_SECTOR;
+            state.entries[from..from + CHUNKS_PER_SECTOR].copy_from_slice(&entries);
+            state.members[number] = root::member(&self.root_key, place, bytes);
+            if state.has_two(number) {
+                state.two_on_disk |= 1 << number;
+            }
+        }
+        if !self.is_dirty()
+            && let Some(chunk) = state.entries.iter().position(|entry| matches!(entry, Entry::Two { .. }))
+        {
+            return Err(FileError::Unsettled(index.first_chunk().0 + chunk as u64));
+        }
+        Ok(state)
+    }
+
+    /// A sector of a segment as it is in memory, sealed.
+    pub(super) fn seal_sector(
+        &self,
+        segment: &Segment,
+        state: &SegmentState,
+        number: usize,
+        epoch: u64,
+    ) -> SectorBytes {
+        let place = Place::Tags(segment.index.0, number as u8);
+        sector::seal_tags(&segment.keys.tags, self.file_id(), place, epoch, &state.sector(number))
+    }
+
+    /// A sector's part in the content root.
+    pub(super) fn sector_member(&self, segment: &Segment, number: usize, bytes: &SectorBytes) -> Member {
+        root::member(&self.root_key, Place::Tags(segment.index.0, number as u8), bytes)
+    }
+
+    /// Writes the sectors `from..=to` of a segment that is present, in one write.
+    pub(super) fn write_sectors(
+        &self,
+        segment: &Segment,
+        state: &mut SegmentState,
+        from: usize,
+        to: usize,
+    ) -> Result<()> {
+        self.before_giving_up(state, from, to)?;
+        let mut page = [0; CHUNKS_PER_SECTOR * SECTOR];
+        let mut members = [Member::default(); CHUNKS_PER_SECTOR];
+        for number in from..=to {
+            let bytes = self.seal_sector(segment, state, number, self.epoch());
+            members[number] = self.sector_member(segment, number, &bytes);
+            page[(number - from) * SECTOR..][..SECTOR].copy_from_slice(&bytes);
+        }
+        let offset = segment.index.tags_offset() + (from * SECTOR) as u64;
+        self.doubt(self.backing.write_at(offset, &[&page[..(to - from + 1) * SECTOR]]))?;
+        for (number, member) in members.iter().enumerate().take(to + 1).skip(from) {
+            self.replace_member(Some(&state.members[number]), Some(member));
+            state.members[number] = *member;
+            state.note_written(number);
+        }
+        Ok(())
+    }
+
+    /// In strict mode, before sectors are written that give previous versions of chunks up: the current ones must be on disk.
+    pub(super) fn before_giving_up(&self, state: &SegmentState, from: usize, to: usize) -> Result<()> {
+        let two = (from..=to).any(|number| state.two_on_disk >> number & 1 != 0);
+        if self.durability == Durability::Strict && two {
+            self.backing.sync()?;
+        }
+        Ok(())
+    }
+}

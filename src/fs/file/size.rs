@@ -1,0 +1,141 @@
+//! Changes of size: announced in the header first, so that a kill in the middle leaves no doubt what was meant.
+
+use std::sync::atomic::Ordering;
+
+use super::write::Source;
+use super::{CryptFile, Result};
+use crate::content::layout::{CHUNK, CHUNKS_PER_SECTOR, ChunkIndex, GroupIndex, SegmentIndex, backing_size};
+use crate::content::root::Member;
+use crate::envelope::ResizeKind;
+use crate::fs::backing::Backing;
+
+/// Segments that a truncation removes, and their parts in the content root.
+struct Leaving {
+    segments: Vec<SegmentIndex>,
+    members: Vec<Member>,
+}
+
+impl<B: Backing> CryptFile<B> {
+    /// Sets the size; growth is a hole.
+    ///
+    /// # Errors
+    /// [`super::FileError`]; after an error the size is the old one or the new one.
+    pub fn set_size(&self, size: u64) -> Result<()> {
+        self.check_writable()?;
+        Self::end_of(size, 0)?;
+        let _shape = self.shape.write();
+        match size.cmp(&self.size()) {
+            std::cmp::Ordering::Less => self.truncate_to(size),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => self.grow_to(size),
+        }
+    }
+
+    /// Grows by a hole. The caller holds `shape` for writing.
+    pub(super) fn grow_to(&self, target: u64) -> Result<()> {
+        let size = self.size();
+        self.announce(ResizeKind::Grow, size, target)?;
+        let outcome = self.extend(size, target);
+        if outcome.is_err() {
+            self.undo_growth(size, target);
+            return outcome;
+        }
+        self.size.store(target, Ordering::Release);
+        self.announce(ResizeKind::None, target, 0)
+    }
+
+    fn extend(&self, size: u64, target: u64) -> Result<()> {
+        self.backing.set_len(backing_size(target))?;
+        if size > 0 {
+            self.fit_chunk(ChunkIndex::containing(size - 1), target)?;
+        }
+        self.begin_groups(size, target)
+    }
+
+    /// Gives a stored chunk the length that a size gives it.
+    pub(super) fn fit_chunk(&self, chunk: ChunkIndex, size: u64) -> Result<()> {
+        let len = chunk.len_in(size);
+        let segment = self.segment(chunk.segment())?;
+        {
+            let mut state = segment.state.write();
+            self.resolve(&segment, &mut state, chunk.in_segment())?;
+            let entry = &state.entries[chunk.in_segment()];
+            if len == 0 || entry.newest().is_none_or(|seal| seal.len() == len) {
+                return Ok(());
+            }
+        }
+        self.write_range(chunk.start()..chunk.start() + len as u64, Source::Kept, size)
+    }
+
+    /// Truncates. The caller holds `shape` for writing.
+    fn truncate_to(&self, target: u64) -> Result<()> {
+        let size = self.size();
+        self.announce(ResizeKind::Truncate, target, target)?;
+        self.shrink(size, target)?;
+        self.announce(ResizeKind::None, target, 0)
+    }
+
+    /// Takes everything behind `target` away.
+    fn shrink(&self, size: u64, target: u64) -> Result<()> {
+        if target > 0 {
+            self.fit_chunk(ChunkIndex::containing(target - 1), target)?;
+        }
+        let leaving = self.leaving(size, target)?;
+        self.backing.set_len(backing_size(target))?;
+        self.clear_behind(target)?;
+        let kept_groups = GroupIndex::count(target);
+        let in_kept_groups =
+            |segment: &&SegmentIndex| segment.group().is_some_and(|(group, _)| group.0 < kept_groups);
+        let unmarked: Vec<_> = leaving.segments.iter().filter(in_kept_groups).copied().collect();
+        self.mark(&unmarked, false)?;
+        self.end_groups(size, target);
+        leaving.members.iter().for_each(|member| self.replace_member(Some(member), None));
+        self.segments.forget_behind(last_segment(target));
+        self.size.store(target, Ordering::Release);
+        Ok(())
+    }
+
+    /// The segments that exist wholly behind `target`, with their members; they are read while they are still there.
+    fn leaving(&self, size: u64, target: u64) -> Result<Leaving> {
+        let mut leaving = Leaving { segments: Vec::new(), members: Vec::new() };
+        let last = last_segment(target);
+        let first_group = last.group().map_or(0, |(group, _)| group.0);
+        for group in first_group..GroupIndex::count(size) {
+            for segment in self.present_segments(GroupIndex(group))?.into_iter().filter(|one| *one > last) {
+                leaving.members.extend_from_slice(&self.segment(segment)?.state.read().members);
+                leaving.segments.push(segment);
+            }
+        }
+        Ok(leaving)
+    }
+
+    /// Makes the chunks behind `size` holes in the segment that it lies in.
+    pub(super) fn clear_behind(&self, size: u64) -> Result<()> {
+        let index = last_segment(size);
+        let segment = self.segment(index)?;
+        let mut state = segment.state.write();
+        let kept = size.div_ceil(CHUNK as u64).saturating_sub(index.first_chunk().0) as usize;
+        let behind = state.entries.iter().skip(kept).any(|entry| !entry.is_hole());
+        if !state.present || !behind {
+            return Ok(());
+        }
+        state.entries[kept..].fill(Default::default());
+        let last = index.sectors() - 1;
+        self.write_sectors(&segment, &mut state, kept / CHUNKS_PER_SECTOR, last)
+    }
+
+    /// After a growth that failed: as far as possible nothing is left of it. What is left is found before the file turns clean.
+    pub(super) fn undo_growth(&self, size: u64, target: u64) {
+        self.uncertain.store(true, Ordering::Release);
+        let begun = self.size.swap(target, Ordering::AcqRel);
+        if let Err(error) = self.shrink(target, size) {
+            log::warn!("a failed growth from {size} to {target} bytes is not undone yet: {error}");
+            self.size.store(begun, Ordering::Release);
+        }
+    }
+}
+
+/// The segment that the last byte of a size lies in.
+pub(super) fn last_segment(size: u64) -> SegmentIndex {
+    ChunkIndex::containing(size.saturating_sub(1)).segment()
+}
