@@ -1,1 +1,170 @@
-//! An encrypted directory: its configuration and the default keys of its directories.
+//! An encrypted directory: its configuration, its lock, the default keys of its directories and its list of files that
+//! may be dirty.
+//!
+//! All of it lies in the directory itself, in `.kmsfs/`, which a mount does not show. What decides how files are
+//! encrypted is authenticated ([`Authenticator`]); the rest is only bookkeeping, and checked against the files themselves.
+//!
+//! ```text
+//! DIR/.kmsfs/volume.json    format, id, key provider, default key, MAC
+//! DIR/.kmsfs/lock           who mounts the volume for writing; locked while it does
+//! DIR/.kmsfs/dirty          files that a killed mount may have left dirty
+//! ```
+
+pub mod config;
+pub mod default_key;
+pub mod dirty;
+mod error;
+pub mod lock;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::datakey::Authenticator;
+use config::VolumeConfig;
+pub use error::VolumeError;
+
+/// The directory of a volume's own records.
+pub const RESERVED: &str = ".kmsfs";
+/// The configuration's name in it.
+pub const CONFIG: &str = "volume.json";
+/// The largest configuration that is read, in bytes.
+const CONFIG_MAX: u64 = 64 * 1024;
+
+/// An encrypted directory, held by descriptor.
+#[derive(Debug)]
+pub struct Volume {
+    path: PathBuf,
+    dir: OwnedFd,
+    config: VolumeConfig,
+}
+
+impl Volume {
+    /// Makes `dir` a volume whose new files are encrypted under `default_key` (a key id, ARN or alias; the caller has
+    /// checked that it exists). `dir` is made if it is absent, and must be empty otherwise.
+    ///
+    /// # Errors
+    /// [`VolumeError::AlreadyAVolume`], [`VolumeError::NotEmpty`], [`VolumeError::Io`]; nothing is left half made.
+    pub fn init(dir: &Path, default_key: &str, auth: &dyn Authenticator) -> Result<Self, VolumeError> {
+        let made = make_empty(dir)?;
+        let fill = || {
+            let waiting = dir.join(format!("{RESERVED}.new"));
+            let config = VolumeConfig::new(default_key, auth);
+            let filled = fill_reserved(&waiting, &config);
+            // The records get their name only when they are whole and on disk.
+            let named = filled.and_then(|()| fs::rename(&waiting, dir.join(RESERVED)));
+            if let Err(error) = named {
+                let _ = fs::remove_dir_all(&waiting);
+                return Err(VolumeError::Io(waiting, error));
+            }
+            sync_dir(dir)?;
+            Self::open(dir, auth)
+        };
+        fill().inspect_err(|_| {
+            if made {
+                let _ = fs::remove_dir(dir);
+            }
+        })
+    }
+
+    /// Opens the volume `dir`.
+    ///
+    /// # Errors
+    /// As [`VolumeError`] says: not a volume, of a newer format, of another home, altered.
+    pub fn open(dir: &Path, auth: &dyn Authenticator) -> Result<Self, VolumeError> {
+        let path = fs::canonicalize(dir).map_err(|error| VolumeError::Io(dir.to_owned(), error))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty());
+        let fd = fd.map_err(|error| VolumeError::Io(path.clone(), error.into()))?;
+        let config = VolumeConfig::parse(&read_config(&path)?, &path)?;
+        config.verify(&path, auth)?;
+        Ok(Self { path, dir: fd, config })
+    }
+
+    /// The volume that `path` lies in, or is, by looking upwards; and the rest of the path within it.
+    pub fn find(path: &Path) -> Option<(PathBuf, PathBuf)> {
+        let path = fs::canonicalize(path).ok()?;
+        let root = path.ancestors().find(|dir| dir.join(RESERVED).join(CONFIG).is_file())?;
+        let rest = path.strip_prefix(root).ok()?;
+        Some((root.to_owned(), rest.to_owned()))
+    }
+
+    /// The volume's id, a UUID.
+    pub fn id(&self) -> &str {
+        &self.config.id
+    }
+
+    /// The key of new files in directories that name none: a key id, ARN or alias, as it was given.
+    pub fn default_key(&self) -> &str {
+        &self.config.default_key
+    }
+
+    /// The encrypted directory.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Its absolute path when it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of its own records.
+    pub fn reserved(&self) -> PathBuf {
+        self.path.join(RESERVED)
+    }
+}
+
+/// Makes the directory, or checks that it is empty; tells whether it was made.
+fn make_empty(dir: &Path) -> Result<bool, VolumeError> {
+    let io = |error| VolumeError::Io(dir.to_owned(), error);
+    match DirBuilder::new().mode(0o777).create(dir) {
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
+        Err(error) => return Err(io(error)),
+    }
+    if dir.join(RESERVED).join(CONFIG).exists() {
+        return Err(VolumeError::AlreadyAVolume(dir.to_owned()));
+    }
+    match fs::read_dir(dir).map_err(io)?.next() {
+        None => Ok(false),
+        Some(_) => Err(VolumeError::NotEmpty(dir.to_owned())),
+    }
+}
+
+fn fill_reserved(reserved: &Path, config: &VolumeConfig) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(reserved)?;
+    let path = reserved.join(CONFIG);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(config.to_json().as_bytes())?;
+    file.sync_all()?;
+    File::open(reserved)?.sync_all()
+}
+
+fn read_config(dir: &Path) -> Result<Vec<u8>, VolumeError> {
+    let path = dir.join(RESERVED).join(CONFIG);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(VolumeError::NotAVolume(dir.to_owned()));
+        }
+        Err(error) => return Err(VolumeError::Io(path, error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(CONFIG_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| VolumeError::Io(path.clone(), error))?;
+    if bytes.len() as u64 > CONFIG_MAX {
+        return Err(VolumeError::Tampered(format!("{}: larger than {CONFIG_MAX} bytes", path.display())));
+    }
+    Ok(bytes)
+}
+
+fn sync_dir(dir: &Path) -> Result<(), VolumeError> {
+    let sync = || File::open(dir)?.sync_all();
+    sync().map_err(|error| VolumeError::Io(dir.to_owned(), error))
+}

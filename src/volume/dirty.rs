@@ -1,0 +1,284 @@
+//! The list of files that may be dirty: what a mount after a kill has to recover.
+//!
+//! A file is listed before its header turns dirty and leaves the list after it is clean and synced. The list is a log of
+//! records, each appended by one write; what a kill cut off at its end is left out when it is read. It says where to look and
+//! nothing more: the file's own header decides.
+//!
+//! ```text
+//! kind (1: listed or moved here, 2: clean) | file id (16) | length of path (u16, big-endian) | path | check (8)
+//! ```
+//!
+//! The check is the first 8 bytes of the SHA-256 of what is before it; it finds torn records, not forged ones.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use parking_lot::Mutex;
+
+use super::{Volume, VolumeError};
+use crate::crypto::hash::sha256;
+use crate::envelope::FileId;
+
+const NAME: &str = "dirty";
+const LISTED: u8 = 1;
+const CLEAN: u8 = 2;
+const ID_LEN: usize = 16;
+const HEAD_LEN: usize = 1 + ID_LEN + 2;
+const CHECK_LEN: usize = 8;
+/// A log of this many bytes is written anew, or cut to nothing when no file is listed.
+const COMPACT_AT: u64 = 256 * 1024;
+
+/// The list of a volume; one process writes it, the one that holds the volume's lock.
+#[derive(Debug)]
+pub struct DirtyList {
+    path: PathBuf,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug)]
+struct Log {
+    /// `None` until something is listed: a mount that only reads writes nothing.
+    file: Option<File>,
+    bytes: u64,
+    /// When the log was last compacted it had this many bytes.
+    floor: u64,
+    listed: HashMap<[u8; ID_LEN], PathBuf>,
+}
+
+impl DirtyList {
+    /// Reads the list of `volume`.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`].
+    pub fn open(volume: &Volume) -> Result<Self, VolumeError> {
+        let path = volume.reserved().join(NAME);
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            Err(error) => return Err(VolumeError::Io(path, error)),
+        }
+        let log = Log { file: None, bytes: 0, floor: 0, listed: replay(&bytes) };
+        Ok(Self { path, log: Mutex::new(log) })
+    }
+
+    /// Lists a file under its path within the volume, before its first change.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`]; the file must not be changed then.
+    pub fn insert(&self, file_id: &FileId, path: &OsStr) -> Result<(), VolumeError> {
+        self.change(|log| {
+            let listed = log.append(&record(LISTED, file_id, path));
+            listed.map(|()| log.listed.insert(file_id.0, PathBuf::from(path)))
+        })
+    }
+
+    /// A listed file is found under another path now.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`].
+    pub fn rename(&self, file_id: &FileId, path: &OsStr) -> Result<(), VolumeError> {
+        self.change(|log| match log.listed.get_mut(&file_id.0) {
+            Some(listed) if listed.as_os_str() == path => Ok(()),
+            None => Ok(()),
+            Some(listed) => {
+                *listed = PathBuf::from(path);
+                log.append(&record(LISTED, file_id, path))
+            }
+        })
+    }
+
+    /// Takes a file off the list, once it is clean.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`]; the file is then looked at once more at the next mount, which does no harm.
+    pub fn remove(&self, file_id: &FileId) -> Result<(), VolumeError> {
+        self.change(|log| match log.listed.remove(&file_id.0) {
+            Some(_) => log.append(&record(CLEAN, file_id, OsStr::new(""))),
+            None => Ok(()),
+        })
+    }
+
+    /// Whether no file is listed.
+    pub fn is_empty(&self) -> bool {
+        self.log.lock().listed.is_empty()
+    }
+
+    /// The listed files and where they were last.
+    pub fn entries(&self) -> Vec<(FileId, PathBuf)> {
+        self.log.lock().listed.iter().map(|(id, path)| (FileId(*id), path.clone())).collect()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Log) -> io::Result<T>) -> Result<(), VolumeError> {
+        let mut log = self.log.lock();
+        let changed = log.ready(&self.path).and_then(|()| change(&mut log));
+        let changed = changed.and_then(|_| log.compact(&self.path));
+        changed.map_err(|error| VolumeError::Io(self.path.clone(), error))
+    }
+}
+
+impl Log {
+    /// Opens the log for writing at the first change, written anew without what a kill cut off.
+    fn ready(&mut self, path: &PathBuf) -> io::Result<()> {
+        if self.file.is_none() { self.rewrite(path) } else { Ok(()) }
+    }
+
+    fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let before = self.bytes;
+        if let Err(error) = file.write_all(record) {
+            // A torn record would hide all records after it.
+            file.set_len(before)?;
+            return Err(error);
+        }
+        self.bytes += record.len() as u64;
+        Ok(())
+    }
+
+    fn compact(&mut self, path: &PathBuf) -> io::Result<()> {
+        if self.bytes < COMPACT_AT + self.floor {
+            return Ok(());
+        }
+        match &mut self.file {
+            Some(file) if self.listed.is_empty() => {
+                file.set_len(0)?;
+                (self.bytes, self.floor) = (0, 0);
+                Ok(())
+            }
+            _ => self.rewrite(path),
+        }
+    }
+
+    /// Writes what is listed to a new file, which then takes the log's name.
+    fn rewrite(&mut self, path: &PathBuf) -> io::Result<()> {
+        let mut records = Vec::new();
+        for (id, listed) in &self.listed {
+            records.extend_from_slice(&record(LISTED, &FileId(*id), listed.as_os_str()));
+        }
+        let new = path.with_extension("new");
+        let mut file = OpenOptions::new().append(true).create(true).truncate(false).mode(0o600).open(&new)?;
+        file.set_len(0)?;
+        file.write_all(&records)?;
+        fs::rename(&new, path)?;
+        self.file = Some(file);
+        self.bytes = records.len() as u64;
+        self.floor = self.bytes;
+        Ok(())
+    }
+}
+
+/// A record. A path that does not fit is cut: the file is then recovered at its next open instead of the next mount.
+fn record(kind: u8, file_id: &FileId, path: &OsStr) -> Vec<u8> {
+    let path = path.as_bytes();
+    let len = u16::try_from(path.len()).unwrap_or(0);
+    let mut record = Vec::with_capacity(HEAD_LEN + usize::from(len) + CHECK_LEN);
+    record.push(kind);
+    record.extend_from_slice(&file_id.0);
+    record.extend_from_slice(&len.to_be_bytes());
+    record.extend_from_slice(&path[..usize::from(len)]);
+    let check = sha256(&[&record]);
+    record.extend_from_slice(&check[..CHECK_LEN]);
+    record
+}
+
+/// What a log lists in the end.
+fn replay(mut log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
+    let mut listed = HashMap::new();
+    while let Some((record, rest)) = split_record(log) {
+        match record.kind {
+            LISTED => drop(listed.insert(record.id, PathBuf::from(OsString::from_vec(record.path.to_vec())))),
+            CLEAN => drop(listed.remove(&record.id)),
+            _ => break,
+        }
+        log = rest;
+    }
+    listed
+}
+
+/// A record as it is read.
+struct Record<'a> {
+    kind: u8,
+    id: [u8; ID_LEN],
+    path: &'a [u8],
+}
+
+/// Splits the first record off; `None` where there is no whole one.
+fn split_record(log: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (head, rest) = log.split_first_chunk::<HEAD_LEN>()?;
+    let len = usize::from(u16::from_be_bytes([head[HEAD_LEN - 2], head[HEAD_LEN - 1]]));
+    let (path, rest) = rest.split_at_checked(len)?;
+    let (check, rest) = rest.split_first_chunk::<CHECK_LEN>()?;
+    if sha256(&[head, path])[..CHECK_LEN] != check[..] {
+        return None;
+    }
+    let id = head[1..=ID_LEN].try_into().ok()?;
+    Some((Record { kind: head[0], id, path }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::tests::TestHome;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn volume() -> (tempfile::TempDir, Volume) {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = Volume::init(&dir.path().join("v"), "alias/a", &TestHome::new()).unwrap();
+        (dir, volume)
+    }
+
+    #[test]
+    fn a_listed_file_is_there_after_a_kill_and_a_clean_one_is_not() {
+        let (_dir, volume) = volume();
+        let (one, two) = (FileId([1; 16]), FileId([2; 16]));
+        let list = DirtyList::open(&volume).unwrap();
+        list.insert(&one, OsStr::new("a/one")).unwrap();
+        list.insert(&two, OsStr::new("two")).unwrap();
+        list.rename(&one, OsStr::new("b/one")).unwrap();
+        list.remove(&two).unwrap();
+        let again = DirtyList::open(&volume).unwrap();
+        assert_eq!(again.entries(), [(one, PathBuf::from("b/one"))]);
+    }
+
+    #[test]
+    fn a_torn_last_record_hides_nothing_before_or_after_it() {
+        let (_dir, volume) = volume();
+        let list = DirtyList::open(&volume).unwrap();
+        list.insert(&FileId([1; 16]), OsStr::new("one")).unwrap();
+        drop(list);
+        let path = volume.reserved().join(NAME);
+        let torn = &record(LISTED, &FileId([2; 16]), OsStr::new("two"))[..20];
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(torn).unwrap();
+        let list = DirtyList::open(&volume).unwrap();
+        list.insert(&FileId([3; 16]), OsStr::new("three")).unwrap();
+        let mut paths: Vec<_> =
+            DirtyList::open(&volume).unwrap().entries().into_iter().map(|e| e.1).collect();
+        paths.sort();
+        assert_eq!(paths, [PathBuf::from("one"), PathBuf::from("three")]);
+    }
+
+    #[test]
+    fn the_log_does_not_grow_without_bound() {
+        let (_dir, volume) = volume();
+        let list = DirtyList::open(&volume).unwrap();
+        list.insert(&FileId([9; 16]), OsStr::new("kept")).unwrap();
+        for _ in 0..20_000 {
+            list.insert(&FileId([1; 16]), OsStr::new("a/path/of/some/length")).unwrap();
+            list.remove(&FileId([1; 16])).unwrap();
+        }
+        assert!(fs::metadata(volume.reserved().join(NAME)).unwrap().len() < 2 * COMPACT_AT);
+        assert_eq!(DirtyList::open(&volume).unwrap().entries().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn replaying_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = replay(&bytes);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One mount at a time writes to a volume.
+//!
+//! The lock is of `flock(2)`, on an open file description: the kernel releases it when the
+//! process ends, however it ends. The file's content is for people only.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::{Volume, VolumeError};
+
+const LOCK: &str = "lock";
+
+/// The right to write to a volume, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct WriterLock {
+    _file: File,
+}
+
+impl WriterLock {
+    /// Takes the lock for a mount on `mountpoint`.
+    ///
+    /// # Errors
+    /// [`VolumeError::Locked`] with the holder; [`VolumeError::Io`].
+    pub fn acquire(volume: &Volume, mountpoint: &Path) -> Result<Self, VolumeError> {
+        let path = volume.reserved().join(LOCK);
+        let io = |error| VolumeError::Io(path.clone(), error);
+        let mut file = open(&path).map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => (),
+            Err(Errno::WOULDBLOCK) => return Err(locked(volume.path().to_owned(), &mut file)),
+            Err(errno) => return Err(io(errno.into())),
+        }
+        let holder = format!("process {}, on {}\n", std::process::id(), mountpoint.display());
+        file.set_len(0).map_err(io)?;
+        file.rewind().map_err(io)?;
+        file.write_all(holder.as_bytes()).map_err(io)?;
+        Ok(Self { _file: file })
+    }
+
+    /// Who holds the lock of `volume`, if anyone does.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`].
+    pub fn holder(volume: &Volume) -> Result<Option<String>, VolumeError> {
+        let path = volume.reserved().join(LOCK);
+        let io = |error| VolumeError::Io(path.clone(), error);
+        let mut file = open(&path).map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Ok(Some(said(&mut file))),
+            Err(errno) => Err(io(errno.into())),
+        }
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn locked(dir: PathBuf, file: &mut File) -> VolumeError {
+    VolumeError::Locked { dir, holder: said(file) }
+}
+
+/// What the holder wrote; it may be about to.
+fn said(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.take(4096).read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => "by a process that has not said who it is".to_owned(),
+    }
+}
