@@ -1,0 +1,121 @@
+//! A mount's end of its control socket.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+
+use super::Revoke;
+use super::message::{self, Ask, Request, Response, VERSION};
+use crate::crypto::rng;
+use crate::datakey::KeyArn;
+
+/// The ending of a socket's name.
+pub const ENDING: &str = "sock";
+/// How long a connection may take to say what it wants.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that are answered at a time; more are refused.
+const CONNECTIONS: usize = 32;
+
+/// Listens until it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    path: PathBuf,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Makes a socket in `run_dir` and answers on it through `handler`.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn bind(run_dir: &Path, handler: Arc<dyn Revoke>) -> io::Result<Self> {
+        let name = format!("{}-{:08x}.{ENDING}", std::process::id(), u32::from_be_bytes(rng::bytes()));
+        let path = run_dir.join(name);
+        let socket = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let until = ended.clone();
+        let thread = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || accept(&socket, &handler, &until))?;
+        Ok(Self { path, ended, thread: Some(thread) })
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // Wakes the thread; then the name goes, and who finds it no more knows that the mount has ended.
+        let _ = UnixStream::connect(&self.path);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn accept(socket: &UnixListener, handler: &Arc<dyn Revoke>, ended: &AtomicBool) {
+    let busy = Arc::new(AtomicUsize::new(0));
+    for stream in socket.incoming() {
+        if ended.load(Ordering::SeqCst) {
+            return;
+        }
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                log::warn!("the control socket does not accept: {error}");
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+        };
+        if busy.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS {
+            busy.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
+        let (handler, busy_here) = (handler.clone(), busy.clone());
+        let spawned = thread::Builder::new().name("control-answer".to_owned()).spawn(move || {
+            if let Err(error) = answer(&stream, &*handler) {
+                log::debug!("a control connection ended: {error}");
+            }
+            busy_here.fetch_sub(1, Ordering::SeqCst);
+        });
+        if spawned.is_err() {
+            busy.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn answer(stream: &UnixStream, handler: &dyn Revoke) -> io::Result<()> {
+    let peer = socket_peercred(stream)?.uid;
+    if !peer.is_root() && peer != rustix::process::geteuid() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    stream.set_read_timeout(Some(ASK_LIMIT))?;
+    stream.set_write_timeout(Some(ASK_LIMIT))?;
+    let request: Request = message::receive(stream)?;
+    let response = match request {
+        Request { version, .. } if version != VERSION => {
+            Response::Failed(format!("control protocol {version}, expected {VERSION}"))
+        }
+        Request { ask: Ask::Status, .. } => Response::Status(handler.status()),
+        Request { ask: Ask::KeyChanged(key), .. } => match handler.key_changed(&KeyArn::new(key)) {
+            Ok(report) => Response::Done(report),
+            Err(why) => Response::Failed(why),
+        },
+    };
+    message::send(stream, &response)
+}

@@ -1,0 +1,106 @@
+//! Control sockets: who changes a key reaches every live mount, and no dead or hostile one holds it up.
+
+use std::io::Write;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kmsfs::datakey::KeyArn;
+use kmsfs::watch::{Listener, MountStatus, Revoke, RevokeReport, announce, mounts};
+
+struct Mount {
+    point: &'static str,
+    told: AtomicUsize,
+    takes: Duration,
+    fails: bool,
+}
+
+impl Mount {
+    fn new(point: &'static str) -> Self {
+        Self { point, told: AtomicUsize::new(0), takes: Duration::ZERO, fails: false }
+    }
+}
+
+impl Revoke for Mount {
+    fn key_changed(&self, key: &KeyArn) -> Result<RevokeReport, String> {
+        assert_eq!(key.as_str(), "arn:key");
+        std::thread::sleep(self.takes);
+        self.told.fetch_add(1, Ordering::SeqCst);
+        if self.fails {
+            Err("the backing directory does not answer".into())
+        } else {
+            Ok(RevokeReport::default())
+        }
+    }
+
+    fn status(&self) -> MountStatus {
+        MountStatus {
+            volume_id: "v".into(),
+            dir: PathBuf::from("/dir"),
+            mountpoint: PathBuf::from(self.point),
+            pid: 1,
+            keys: vec!["arn:key".into()],
+            open_files: 2,
+        }
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn key() -> KeyArn {
+    KeyArn::new("arn:key")
+}
+
+#[test]
+fn every_live_mount_is_told_and_waited_for() {
+    let run = tempfile::tempdir().unwrap();
+    let mounts: Vec<_> = ["/a", "/b", "/c"]
+        .map(|point| Arc::new(Mount { takes: Duration::from_millis(300), ..Mount::new(point) }))
+        .into();
+    let listeners: Vec<_> =
+        mounts.iter().map(|mount| Listener::bind(run.path(), mount.clone()).unwrap()).collect();
+    let report = announce(run.path(), &key(), LIMIT).unwrap();
+    assert_eq!((report.confirmed.len(), report.failed.len()), (3, 0));
+    assert!(mounts.iter().all(|mount| mount.told.load(Ordering::SeqCst) == 1));
+    drop(listeners);
+    assert_eq!(std::fs::read_dir(run.path()).unwrap().count(), 0, "a listener takes its socket along");
+}
+
+#[test]
+fn a_dead_mounts_socket_is_ignored_and_removed() {
+    let run = tempfile::tempdir().unwrap();
+    drop(UnixListener::bind(run.path().join("1-0.sock")).unwrap());
+    let report = announce(run.path(), &key(), LIMIT).unwrap();
+    assert_eq!((report.confirmed.len(), report.failed.len()), (0, 0));
+    assert_eq!(std::fs::read_dir(run.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_mount_that_fails_or_is_too_slow_is_named() {
+    let run = tempfile::tempdir().unwrap();
+    let failing = Arc::new(Mount { fails: true, ..Mount::new("/failing") });
+    let slow = Arc::new(Mount { takes: Duration::from_secs(3), ..Mount::new("/slow") });
+    let _listeners =
+        [Listener::bind(run.path(), failing).unwrap(), Listener::bind(run.path(), slow).unwrap()];
+    let report = announce(run.path(), &key(), Duration::from_millis(500)).unwrap();
+    let mut named: Vec<_> = report.failed.iter().map(|failure| failure.mount.as_str()).collect();
+    named.sort_unstable();
+    assert_eq!(named, ["/failing", "/slow"]);
+}
+
+#[test]
+fn clients_that_say_nothing_or_nonsense_hold_nobody_up() {
+    let run = tempfile::tempdir().unwrap();
+    let mount = Arc::new(Mount::new("/a"));
+    let listener = Listener::bind(run.path(), mount).unwrap();
+    let _silent: Vec<_> = (0..8).map(|_| UnixStream::connect(listener.path()).unwrap()).collect();
+    let mut nonsense = UnixStream::connect(listener.path()).unwrap();
+    nonsense.write_all(b"{\"version\": 99, \"ask\": 1}\n\xff").unwrap();
+    let began = Instant::now();
+    let report = announce(run.path(), &key(), LIMIT).unwrap();
+    assert_eq!(report.confirmed.len(), 1);
+    assert!(began.elapsed() < LIMIT);
+    assert_eq!(mounts(run.path()).unwrap()[0].open_files, 2);
+}
