@@ -1,0 +1,153 @@
+//! Reading, writing and reshaping the content of open files.
+
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::errno::{FsError, Result};
+use super::inode::Inode;
+use super::lease::Access;
+use super::open::Engaged;
+use super::setattr::keeping_times;
+use super::{Answer, Caller, Filesystem};
+
+/// How a write reaches the filesystem.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriteKind {
+    /// The kernel writes pages that it holds (`FUSE_WRITE_CACHE`), not a program by its own call.
+    pub from_cache: bool,
+    /// Set-user-id, set-group-id and capabilities go (`FUSE_WRITE_KILL_SUIDGID`).
+    pub kills_privileges: bool,
+}
+
+/// Where [`Filesystem::seek`] looks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    /// The next byte that is not in a hole.
+    Data,
+    /// The next hole; the end of a file counts as one.
+    Hole,
+}
+
+impl Filesystem {
+    /// Reads into `out`, and answers how many bytes there were before the end.
+    ///
+    /// # Errors
+    /// The CMK's errno; `EIO` for what does not authenticate: never a wrong byte, and none after the damage.
+    pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> Result<Answer<usize>> {
+        let handle = self.files.find(handle)?;
+        let engaged = self.engage(&handle.inode, Access::Read, &handle.asker)?;
+        let read = engaged.loaded.engine.read_at(offset, out);
+        let read = read.map_err(|error| self.damaged(&handle.inode, error))?;
+        Ok(Answer::under(read, engaged.inside))
+    }
+
+    /// Writes all of `data`. When it answers, the bytes are in the ciphertext.
+    ///
+    /// # Errors
+    /// The CMK's errno, `ENOSPC`, `EFBIG`, `EIO`.
+    pub fn write(&self, handle: u64, offset: u64, data: &[u8], kind: WriteKind) -> Result<Answer<()>> {
+        let handle = self.files.find(handle)?;
+        let access = if kind.from_cache { Access::WriteBack } else { Access::Write };
+        let engaged = self.engage(&handle.inode, access, &handle.asker)?;
+        if kind.kills_privileges {
+            handle.inode.kill_privileges()?;
+        }
+        self.list_dirty(&handle.inode, &engaged.loaded)?;
+        let written = engaged.loaded.engine.write_at(offset, data);
+        written.map_err(|error| self.damaged(&handle.inode, error))?;
+        Ok(Answer::under((), engaged.inside))
+    }
+
+    /// `fsync(2)`: what was written survives a loss of power once this has answered.
+    ///
+    /// # Errors
+    /// `EIO`, `ENOSPC`: then nothing is promised.
+    pub fn fsync(&self, handle: u64) -> Result<()> {
+        let handle = self.files.find(handle)?;
+        let Some(lease) = handle.inode.content.lease.lock().clone() else { return Ok(()) };
+        // A revocation has committed and synced everything: then there is nothing left to do.
+        let _inside = lease.look();
+        let Some(loaded) = handle.inode.content.current() else { return Ok(()) };
+        keeping_times(&handle.inode, || {
+            loaded.engine.sync().map_err(|error| self.damaged(&handle.inode, error))
+        })
+    }
+
+    /// `fsync(2)` of a directory.
+    ///
+    /// # Errors
+    /// Whatever the backing directory answers.
+    pub fn fsyncdir(&self, ino: u64) -> Result<()> {
+        let dir = self.table.find(ino)?.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(rustix::fs::fsync(dir)?)
+    }
+
+    /// `fallocate(2)`: allocation, with or without growth, punching holes and zeroing.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for every other mode; the CMK's errno; `ENOSPC`, `EFBIG`, `EINVAL`.
+    pub fn fallocate(&self, handle: u64, offset: u64, len: u64, mode: FallocateFlags) -> Result<()> {
+        if len == 0 {
+            return Err(FsError::Invalid);
+        }
+        offset.checked_add(len).ok_or(Errno::FBIG)?;
+        let handle = self.files.find(handle)?;
+        let engaged = self.engage(&handle.inode, Access::Write, &handle.asker)?;
+        self.list_dirty(&handle.inode, &engaged.loaded)?;
+        let engine = &engaged.loaded.engine;
+        let keep_size = mode.contains(FallocateFlags::KEEP_SIZE);
+        let done = match mode.difference(FallocateFlags::KEEP_SIZE) {
+            what if what.is_empty() => engine.allocate(offset, len, keep_size),
+            FallocateFlags::PUNCH_HOLE if keep_size => engine.punch_hole(offset, len),
+            FallocateFlags::ZERO_RANGE => engine.zero_range(offset, len, keep_size),
+            _ => return Err(FsError::Unsupported),
+        };
+        done.map_err(|error| self.damaged(&handle.inode, error))
+    }
+
+    /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE`.
+    ///
+    /// # Errors
+    /// `ENXIO` at or past the end, and for data when there is none after `offset`.
+    pub fn seek(&self, handle: u64, offset: u64, to: Seek) -> Result<u64> {
+        let handle = self.files.find(handle)?;
+        let engaged = self.engage(&handle.inode, Access::Read, &handle.asker)?;
+        let found = match to {
+            Seek::Data => engaged.loaded.engine.seek_data(offset),
+            Seek::Hole => engaged.loaded.engine.seek_hole(offset),
+        };
+        found.map_err(|error| self.damaged(&handle.inode, error))?.ok_or(Errno::NXIO.into())
+    }
+
+    /// Sets the size of an open file.
+    pub(super) fn resize(
+        &self,
+        inode: &Arc<Inode>,
+        engaged: &Engaged,
+        size: u64,
+        caller: Caller,
+    ) -> Result<()> {
+        if caller.uid != 0 {
+            inode.kill_privileges()?;
+        }
+        self.list_dirty(inode, &engaged.loaded)?;
+        engaged.loaded.engine.set_size(size).map_err(|error| self.damaged(inode, error))
+    }
+}
+
+impl Inode {
+    /// Clears set-user-id, and set-group-id of an executable, as a write by someone without privilege does.
+    pub(super) fn kill_privileges(&self) -> Result<()> {
+        let mode = Mode::from_raw_mode(self.stat()?.st_mode);
+        let mut kept = mode.difference(Mode::SUID);
+        if mode.contains(Mode::XGRP) {
+            kept = kept.difference(Mode::SGID);
+        }
+        if kept != mode {
+            self.chmod(kept)?;
+        }
+        Ok(())
+    }
+}

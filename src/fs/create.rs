@@ -1,0 +1,221 @@
+//! Making things: files with their heads, directories with their default keys, links and nodes.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::backing::FdBacking;
+use super::errno::{FsError, Result};
+use super::file::CryptFile;
+use super::handle::FileHandle;
+use super::inode::{Inode, descriptor_path};
+use super::lease::Access;
+use super::loaded::Loaded;
+use super::{Answer, Attr, Caller, Filesystem, RESERVED};
+use crate::envelope::FileId;
+
+/// Where files wait for their names on filesystems without `O_TMPFILE`, beneath the reserved directory.
+const WAITING: &str = "new";
+
+/// A regular file that has a head and no name yet.
+struct Unnamed {
+    fd: OwnedFd,
+    /// The name beneath the reserved directory, on filesystems without `O_TMPFILE`.
+    waits_as: Option<(OwnedFd, OsString)>,
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if let Some((dir, name)) = &self.waits_as
+            && let Err(error) = rustix::fs::unlinkat(dir, name, AtFlags::empty())
+        {
+            log::warn!("a file left over in {RESERVED}/{WAITING}: {error}");
+        }
+    }
+}
+
+impl Filesystem {
+    /// Makes and opens a regular file. It gets its head before its name: no one ever finds it half made.
+    ///
+    /// # Errors
+    /// `EEXIST`; the errno of the directory's default CMK; whatever the backing directory answers.
+    pub fn create(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        mode: u32,
+        caller: Caller,
+    ) -> Result<(Answer<Attr>, u64)> {
+        self.may_make(parent, name)?;
+        let parent = self.table.find(parent)?;
+        let mut path = parent.path();
+        if !path.is_empty() {
+            path.push("/");
+        }
+        path.push(name);
+        let asker = self.asker(caller, &path);
+        let key = self.keys.resolve(&self.default_key(&parent)?)?;
+        let lease = self.leases.of(&key);
+        // Inside the lease from before the data key exists until it is where a revocation finds it.
+        let inside = self.admit(&lease, Access::Write)?;
+        let file_id = FileId::random();
+        let context = self.context(&file_id);
+        let (data_key, wrapped) = self.keys.generate(&asker, key.as_str(), &context)?;
+        let unnamed = self.unnamed(&parent, mode, caller)?;
+        let backing = FdBacking::new(unnamed.fd.try_clone()?);
+        let engine = CryptFile::create(backing, file_id, &wrapped, &data_key, self.options.durability)
+            .map_err(|error| FsError::File { path: asker.path.clone(), error })?;
+        rustix::fs::linkat(
+            CWD,
+            descriptor_path(unnamed.fd.as_fd()),
+            &*parent.directory()?,
+            name,
+            AtFlags::SYMLINK_FOLLOW,
+        )?;
+        let stat = rustix::fs::fstat(&unnamed.fd)?;
+        let inode = self.table.remember(&stat, &parent, name);
+        *inode.content.lease.lock() = Some(lease.clone());
+        lease.enlist(&inode);
+        let mut opens = inode.content.opens.lock();
+        opens.all += 1;
+        opens.writers += 1;
+        let loaded = Loaded { engine, file_id, wrapped, context, writable: true };
+        *inode.content.loaded.write() = Some(Arc::new(loaded));
+        drop(opens);
+        let attr = Attr::new(inode.ino, stat, inode.content.open_size(), super::attr::CACHE_TIME);
+        let handle = self.files.add(FileHandle { inode, writes: true, asker });
+        Ok((Answer::under(attr, inside), handle))
+    }
+
+    /// Makes a directory; it inherits its parent's default key.
+    ///
+    /// # Errors
+    /// `EEXIST`; whatever the backing directory answers.
+    pub fn mkdir(&self, parent: u64, name: &OsStr, mode: u32, caller: Caller) -> Result<Answer<Attr>> {
+        self.may_make(parent, name)?;
+        let parent = self.table.find(parent)?;
+        let dir = parent.directory()?;
+        let default_key = self.stored_default_key(&parent)?;
+        rustix::fs::mkdirat(&*dir, name, Mode::from_raw_mode(mode))?;
+        let finish = || {
+            let made =
+                rustix::fs::openat(&*dir, name, super::inode::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+            give_to(&parent, &made, caller)?;
+            // A change of owner may have cleared them; mkdir(2) gives them.
+            if let Some(value) = &default_key {
+                self.store_default_key(&made, value)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = finish() {
+            let _ = rustix::fs::unlinkat(&*dir, name, AtFlags::REMOVEDIR);
+            return Err(error);
+        }
+        self.entry(&parent, name)
+    }
+
+    /// Makes a node: a regular file, FIFO, socket or device.
+    ///
+    /// # Errors
+    /// `EEXIST`, `EPERM`; whatever the backing directory answers.
+    pub fn mknod(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        mode: u32,
+        device: u64,
+        caller: Caller,
+    ) -> Result<Answer<Attr>> {
+        let kind = match FileType::from_raw_mode(mode) {
+            // mknod(2): zero means a regular file.
+            FileType::Unknown if mode & 0o170_000 == 0 => FileType::RegularFile,
+            kind => kind,
+        };
+        if kind == FileType::RegularFile {
+            let (answer, handle) = self.create(parent, name, mode, caller)?;
+            let attr = answer.value;
+            drop(answer);
+            self.release(handle)?;
+            let inode = self.table.find(attr.ino)?;
+            return self.attributes(&inode);
+        }
+        self.may_make(parent, name)?;
+        let parent = self.table.find(parent)?;
+        let dir = parent.directory()?;
+        rustix::fs::mknodat(&*dir, name, kind, Mode::from_raw_mode(mode), device)?;
+        self.given(&parent, name, caller)
+    }
+
+    /// Makes a symbolic link. Its target is in the clear.
+    ///
+    /// # Errors
+    /// `EEXIST`; whatever the backing directory answers.
+    pub fn symlink(&self, parent: u64, name: &OsStr, target: &OsStr, caller: Caller) -> Result<Answer<Attr>> {
+        self.may_make(parent, name)?;
+        let parent = self.table.find(parent)?;
+        rustix::fs::symlinkat(target, &*parent.directory()?, name)?;
+        self.given(&parent, name, caller)
+    }
+
+    /// Gives what was just made to its maker, or takes it away again where that fails.
+    fn given(&self, parent: &Arc<Inode>, name: &OsStr, caller: Caller) -> Result<Answer<Attr>> {
+        let dir = parent.directory()?;
+        let give = || {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            give_to(parent, &rustix::fs::openat(&*dir, name, flags, Mode::empty())?, caller)
+        };
+        if let Err(error) = give() {
+            let _ = rustix::fs::unlinkat(&*dir, name, AtFlags::empty());
+            return Err(error);
+        }
+        self.entry(parent, name)
+    }
+
+    /// A new regular file in `parent`'s directory that no name leads to.
+    fn unnamed(&self, parent: &Arc<Inode>, mode: u32, caller: Caller) -> Result<Unnamed> {
+        let mode = Mode::from_raw_mode(mode);
+        let dir = parent.directory()?;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let unnamed = match rustix::fs::openat(&*dir, c".", flags, mode) {
+            Ok(fd) => Unnamed { fd, waits_as: None },
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => self.waiting(mode)?,
+            Err(errno) => return Err(errno.into()),
+        };
+        give_to(parent, &unnamed.fd, caller)?;
+        if mode.intersects(Mode::SUID | Mode::SGID) {
+            rustix::fs::fchmod(&unnamed.fd, mode)?;
+        }
+        Ok(unnamed)
+    }
+
+    /// As `unnamed`, for filesystems without `O_TMPFILE`: under a random name that the mount does not show.
+    fn waiting(&self, mode: Mode) -> Result<Unnamed> {
+        let reserved =
+            rustix::fs::openat(self.volume.dir(), RESERVED, super::inode::DIRECTORY, Mode::empty())?;
+        match rustix::fs::mkdirat(&reserved, WAITING, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => (),
+            Err(errno) => return Err(errno.into()),
+        }
+        let dir = rustix::fs::openat(&reserved, WAITING, super::inode::DIRECTORY, Mode::empty())?;
+        let name = OsString::from(FileId::random().to_string());
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&dir, &name, flags, mode)?;
+        Ok(Unnamed { fd, waits_as: Some((dir, name)) })
+    }
+}
+
+/// Makes the caller the owner of what the mount's process just made in `parent`. In a directory with the set-group-id
+/// bit the group stays the directory's (`inode(7)`).
+fn give_to(parent: &Inode, fd: &OwnedFd, caller: Caller) -> Result<()> {
+    let made = rustix::fs::fstat(fd)?;
+    let inherits_group = Mode::from_raw_mode(parent.stat()?.st_mode).contains(Mode::SGID);
+    let uid = (made.st_uid != caller.uid).then(|| Uid::from_raw(caller.uid));
+    let gid = (!inherits_group && made.st_gid != caller.gid).then(|| Gid::from_raw(caller.gid));
+    if uid.is_some() || gid.is_some() {
+        rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}

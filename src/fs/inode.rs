@@ -1,0 +1,273 @@
+//! Inodes: what the kernel knows by number, found again in the backing directory by descriptor and name.
+//!
+//! An inode is identified by the backing file's device and inode number. Its *place* is the directory it was last
+//! found in and its name there; every use checks that the file found there is still the same one. Directories keep a
+//! descriptor, and so does whatever lost its name while the kernel still knows it; so a renamed or unlinked file goes
+//! on working, and no path is ever resolved twice.
+//!
+//! Lock order: a place is locked before the places of its ancestors, never after them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::errno::{FsError, Result};
+use super::loaded::Content;
+
+/// The inode number of a mount's root (FUSE protocol).
+pub const ROOT: u64 = 1;
+
+/// How a directory is held: to find names in it, not to read it.
+pub const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Descriptors of directories that are kept open at most; beyond it they are opened for each use.
+const DIRECTORY_DESCRIPTORS: usize = 8_192;
+static OPEN_DIRECTORIES: AtomicUsize = AtomicUsize::new(0);
+
+/// A file, directory or other object that the kernel knows.
+#[derive(Debug)]
+pub struct Inode {
+    /// Its number in the mount.
+    pub ino: u64,
+    /// Device and inode number of the backing file.
+    identity: (u64, u64),
+    kind: FileType,
+    /// How many references the kernel holds (FUSE `nlookup`).
+    lookups: AtomicU64,
+    place: Mutex<Place>,
+    /// Data key and chunk engine; used for regular files only.
+    pub content: Content,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// `None` for the root, and for what has no name any more.
+    named: Option<(Arc<Inode>, OsString)>,
+    /// A descriptor with `O_PATH`: of a directory, or of what lost its name.
+    pinned: Option<Arc<OwnedFd>>,
+}
+
+/// A borrowed or kept descriptor and a name beneath it; an empty name is the descriptor's own object.
+struct Spot<'a> {
+    dir: Arc<OwnedFd>,
+    name: &'a OsStr,
+}
+
+impl Inode {
+    /// The root of a mount, held by `dir`.
+    pub fn root(dir: OwnedFd) -> Result<Self> {
+        let stat = sys::fstat(&dir)?;
+        Ok(Self {
+            ino: ROOT,
+            identity: identity(&stat),
+            kind: FileType::from_raw_mode(stat.st_mode),
+            lookups: AtomicU64::new(1),
+            place: Mutex::new(Place { named: None, pinned: Some(Arc::new(dir)) }),
+            content: Content::default(),
+        })
+    }
+
+    /// An inode found under `name` in `parent`, with no reference yet.
+    pub fn found(ino: u64, stat: &Stat, parent: &Arc<Self>, name: &OsStr) -> Self {
+        Self {
+            ino,
+            identity: identity(stat),
+            kind: FileType::from_raw_mode(stat.st_mode),
+            lookups: AtomicU64::new(0),
+            place: Mutex::new(Place { named: Some((parent.clone(), name.to_owned())), pinned: None }),
+            content: Content::default(),
+        }
+    }
+
+    /// The inode number of the backing file on its device.
+    pub fn backing_number(&self) -> u64 {
+        self.identity.1
+    }
+
+    /// What kind of object it is; that never changes.
+    pub fn kind(&self) -> FileType {
+        self.kind
+    }
+
+    /// Whether `stat` is of this inode's backing file.
+    pub fn is(&self, stat: &Stat) -> bool {
+        self.identity == identity(stat) && self.kind == FileType::from_raw_mode(stat.st_mode)
+    }
+
+    /// The backing file's attributes.
+    pub fn stat(&self) -> Result<Stat> {
+        let place = self.place.lock();
+        let spot = place.spot()?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        let stat = sys::statat(&*spot.dir, spot.name, flags).map_err(vanished)?;
+        if self.is(&stat) { Ok(stat) } else { Err(FsError::Stale) }
+    }
+
+    /// Opens the backing file itself (`openat` without following a link) and checks that it is this inode's.
+    pub fn open(&self, flags: OFlags) -> Result<OwnedFd> {
+        let place = self.place.lock();
+        let spot = place.spot()?;
+        let flags = flags | OFlags::CLOEXEC;
+        let fd = if spot.name.is_empty() {
+            // The descriptor's own object: /proc leads back to it without a name.
+            sys::open(descriptor_path(spot.dir.as_fd()), flags, Mode::empty())?
+        } else {
+            sys::openat(&*spot.dir, spot.name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(vanished)?
+        };
+        if self.is(&sys::fstat(&fd)?) { Ok(fd) } else { Err(FsError::Stale) }
+    }
+
+    /// A descriptor (`O_PATH`) of the object, whatever it is.
+    pub fn pin(&self) -> Result<Arc<OwnedFd>> {
+        if let Some(fd) = &self.place.lock().pinned {
+            return Ok(fd.clone());
+        }
+        Ok(Arc::new(self.open(OFlags::PATH)?))
+    }
+
+    /// A descriptor (`O_PATH`) of this directory, kept for the next use while there is room.
+    pub fn directory(&self) -> Result<Arc<OwnedFd>> {
+        if self.kind != FileType::Directory {
+            return Err(Errno::NOTDIR.into());
+        }
+        let fd = self.pin()?;
+        let mut place = self.place.lock();
+        if place.pinned.is_none() && OPEN_DIRECTORIES.load(Ordering::Relaxed) < DIRECTORY_DESCRIPTORS {
+            OPEN_DIRECTORIES.fetch_add(1, Ordering::Relaxed);
+            place.pinned = Some(fd.clone());
+        }
+        Ok(fd)
+    }
+
+    /// Runs `remove`, which takes the name `name` in `parent` away from this object, with a descriptor held
+    /// before, so that the object goes on working without a name.
+    pub fn losing_name(
+        &self,
+        parent: &Self,
+        name: &OsStr,
+        remove: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let fd = self.pin()?;
+        let mut place = self.place.lock();
+        remove()?;
+        if place.is_named(parent, name) {
+            place.named = None;
+            if place.pinned.is_none() {
+                place.pinned = Some(fd);
+            } else if self.kind == FileType::Directory {
+                OPEN_DIRECTORIES.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `rename`, which moves the object to `name` in `parent`; nobody looks for it meanwhile.
+    pub fn moving(
+        &self,
+        parent: &Arc<Self>,
+        name: &OsStr,
+        rename: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let mut place = self.place.lock();
+        rename()?;
+        place.named = Some((parent.clone(), name.to_owned()));
+        Ok(())
+    }
+
+    /// Remembers that the object was found or put under `name` in `parent`.
+    pub fn settle(&self, parent: &Arc<Self>, name: &OsStr) {
+        let mut place = self.place.lock();
+        if place.is_named(parent, name) {
+            return;
+        }
+        if place.named.is_none() && self.ino != ROOT && self.kind != FileType::Directory {
+            place.pinned = None;
+        }
+        if self.ino != ROOT {
+            place.named = Some((parent.clone(), name.to_owned()));
+        }
+    }
+
+    /// The path within the volume, for people and for the audit log; not used to find anything.
+    pub fn path(&self) -> OsString {
+        let mut names: Vec<OsString> = Vec::new();
+        let mut next = self.place.lock().named.clone();
+        if next.is_none() && self.ino != ROOT {
+            return OsString::from("(deleted)");
+        }
+        while let Some((parent, name)) = next {
+            names.push(name);
+            next = parent.place.lock().named.clone();
+        }
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name.as_bytes());
+        }
+        OsString::from_vec(path)
+    }
+
+    /// Counts one more reference of the kernel.
+    pub fn looked_up(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts `n` references off; true when none is left.
+    pub fn forgotten(&self, n: u64) -> bool {
+        let before = self.lookups.fetch_sub(n, Ordering::Relaxed);
+        debug_assert!(before >= n, "the kernel forgets what it looked up");
+        before <= n
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        let place = self.place.get_mut();
+        if self.kind == FileType::Directory
+            && self.ino != ROOT
+            && place.named.is_some()
+            && place.pinned.is_some()
+        {
+            OPEN_DIRECTORIES.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Place {
+    fn is_named(&self, parent: &Inode, name: &OsStr) -> bool {
+        self.named.as_ref().is_some_and(|(at, called)| at.ino == parent.ino && called == name)
+    }
+
+    /// Where to find the object. Opens ancestors as needed.
+    fn spot(&self) -> Result<Spot<'_>> {
+        match (&self.pinned, &self.named) {
+            (Some(fd), _) => Ok(Spot { dir: fd.clone(), name: OsStr::new("") }),
+            (None, Some((parent, name))) => Ok(Spot { dir: parent.directory()?, name }),
+            (None, None) => Err(FsError::Stale),
+        }
+    }
+}
+
+/// A path that leads to the object behind a descriptor, also one with `O_PATH`.
+pub fn descriptor_path(fd: BorrowedFd<'_>) -> String {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Device and inode number.
+pub fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// A name that the kernel knows and the backing directory does not: changed from outside the mount.
+fn vanished(errno: Errno) -> FsError {
+    if errno == Errno::NOENT { FsError::Stale } else { errno.into() }
+}

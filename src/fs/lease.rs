@@ -1,0 +1,267 @@
+//! Leases: whether files of a CMK may be used now, and who is using them.
+//!
+//! All files of one CMK share one [`KeyLease`]. Every request on content *enters* it and stays inside until its answer
+//! has been given to the kernel; a revocation closes the gate, and by closing it waits for all who are inside. So no
+//! read that saw the old state puts a page into the cache after the gate is closed, and no open that was let in before
+//! inserts its data key after the revocation looked for it.
+//!
+//! ```text
+//!            key lost                  drained
+//!   Live ---------------> Draining ---------------> Revoked
+//!     ^                       |                        |
+//!     +------ key usable -----+------ key usable ------+
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{ArcRwLockReadGuard, Mutex, RawRwLock, RwLock};
+
+use super::inode::Inode;
+use crate::datakey::{KeyArn, Usability};
+
+/// Where a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseState {
+    /// Data keys are given and used.
+    Live,
+    /// The CMK was lost; what the kernel still holds in dirty pages is taken in, nothing else.
+    Draining(Usability),
+    /// The CMK was lost and no data key is in memory.
+    Revoked(Usability),
+}
+
+/// What happens to a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseEvent {
+    /// The CMK stopped being usable.
+    KeyLost(Usability),
+    /// All pages are gone, files are committed, data keys are wiped.
+    Drained,
+    /// The CMK is usable (again).
+    KeyUsable,
+}
+
+/// What a request wants of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads, attributes asked for with a handle, and opens.
+    Read,
+    /// Writes by a program's own call, changes of size, allocation.
+    Write,
+    /// Writes of pages that the kernel holds (`FUSE_WRITE_CACHE`).
+    WriteBack,
+    /// Syncing and committing what was already accepted.
+    Settle,
+}
+
+impl LeaseState {
+    /// The state after `event`; the same state where the event changes nothing.
+    pub fn after(self, event: LeaseEvent) -> Self {
+        match (self, event) {
+            (Self::Live, LeaseEvent::KeyLost(usability)) => Self::Draining(usability),
+            (Self::Live, LeaseEvent::Drained) => Self::Live,
+            (Self::Live, LeaseEvent::KeyUsable) => Self::Live,
+            // A second loss (disabled, then scheduled for deletion) changes the reason only.
+            (Self::Draining(_), LeaseEvent::KeyLost(usability)) => Self::Draining(usability),
+            (Self::Draining(usability), LeaseEvent::Drained) => Self::Revoked(usability),
+            (Self::Draining(_), LeaseEvent::KeyUsable) => Self::Live,
+            (Self::Revoked(_), LeaseEvent::KeyLost(usability)) => Self::Revoked(usability),
+            (Self::Revoked(usability), LeaseEvent::Drained) => Self::Revoked(usability),
+            (Self::Revoked(_), LeaseEvent::KeyUsable) => Self::Live,
+        }
+    }
+
+    /// Whether a request may enter; otherwise why not.
+    pub fn admits(self, access: Access) -> Result<(), Usability> {
+        match (self, access) {
+            (Self::Live, Access::Read | Access::Write | Access::WriteBack | Access::Settle) => Ok(()),
+            (Self::Draining(_), Access::WriteBack | Access::Settle) => Ok(()),
+            (Self::Draining(usability), Access::Read | Access::Write) => Err(usability),
+            // Everything accepted was committed before: there is nothing left to settle.
+            (Self::Revoked(_), Access::Settle) => Ok(()),
+            (Self::Revoked(usability), Access::Read | Access::Write | Access::WriteBack) => Err(usability),
+        }
+    }
+}
+
+/// The right to be at work on content of one CMK. A revocation waits until all of them are dropped.
+pub type Inside = ArcRwLockReadGuard<RawRwLock, LeaseState>;
+
+/// The lease of all files of one CMK in this mount.
+#[derive(Debug)]
+pub struct KeyLease {
+    key: KeyArn,
+    gate: Arc<RwLock<LeaseState>>,
+    /// Every inode whose content was opened under this CMK and which the kernel has not forgotten: its pages may be
+    /// in the cache although no handle is open.
+    inodes: Mutex<HashMap<u64, Arc<Inode>>>,
+    /// One revocation or revival at a time.
+    turn: Mutex<()>,
+}
+
+impl KeyLease {
+    fn new(key: KeyArn) -> Self {
+        Self {
+            key,
+            gate: Arc::new(RwLock::new(LeaseState::Live)),
+            inodes: Mutex::default(),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// The CMK.
+    pub fn key(&self) -> &KeyArn {
+        &self.key
+    }
+
+    /// Enters for `access`.
+    ///
+    /// # Errors
+    /// Why the CMK's files cannot be used.
+    pub fn enter(&self, access: Access) -> Result<Inside, Usability> {
+        // A waiting revocation must not wait for a request that waits behind it: no request enters twice.
+        let inside = self.gate.read_arc();
+        inside.admits(access).map(|()| inside)
+    }
+
+    /// Enters whatever the state; for answers that only depend on it (attributes). One request may look at several
+    /// files of a lease, so looking does not wait behind a revocation that waits for that very request.
+    pub fn look(&self) -> Inside {
+        self.gate.read_arc_recursive()
+    }
+
+    /// Applies `event` after everyone inside has left, and runs `then` while nobody can enter.
+    pub fn shift<T>(&self, event: LeaseEvent, then: impl FnOnce() -> T) -> T {
+        let mut state = self.gate.write();
+        *state = state.after(event);
+        then()
+    }
+
+    /// As [`KeyLease::shift`], but `None` after `limit`: someone inside is stuck, on a backing directory that hangs.
+    pub fn try_shift(&self, event: LeaseEvent, limit: Duration) -> Option<()> {
+        let mut state = self.gate.try_write_for(limit)?;
+        *state = state.after(event);
+        Some(())
+    }
+
+    /// The state at this moment.
+    pub fn state(&self) -> LeaseState {
+        *self.gate.read()
+    }
+
+    /// Runs one revocation or revival at a time.
+    pub fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.lock();
+        work()
+    }
+
+    /// Remembers that content of `inode` was opened under this CMK.
+    pub fn enlist(&self, inode: &Arc<Inode>) {
+        self.inodes.lock().entry(inode.ino).or_insert_with(|| inode.clone());
+    }
+
+    /// The kernel forgot `inode`: no page of it is left.
+    pub fn dismiss(&self, inode: &Inode) {
+        self.inodes.lock().remove(&inode.ino);
+    }
+
+    /// All inodes whose pages may be cached.
+    pub fn inodes(&self) -> Vec<Arc<Inode>> {
+        self.inodes.lock().values().cloned().collect()
+    }
+}
+
+/// All leases of a mount.
+#[derive(Debug, Default)]
+pub struct Leases(RwLock<HashMap<KeyArn, Arc<KeyLease>>>);
+
+impl Leases {
+    /// The lease of `key`; a new one is live, since the key service itself refuses a CMK that is not usable.
+    pub fn of(&self, key: &KeyArn) -> Arc<KeyLease> {
+        if let Some(lease) = self.0.read().get(key) {
+            return lease.clone();
+        }
+        let mut leases = self.0.write();
+        leases.entry(key.clone()).or_insert_with(|| Arc::new(KeyLease::new(key.clone()))).clone()
+    }
+
+    /// The lease of `key`, if any file of it was used.
+    pub fn existing(&self, key: &KeyArn) -> Option<Arc<KeyLease>> {
+        self.0.read().get(key).cloned()
+    }
+
+    /// All leases.
+    pub fn all(&self) -> Vec<Arc<KeyLease>> {
+        self.0.read().values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [LeaseState; 3] = [
+        LeaseState::Live,
+        LeaseState::Draining(Usability::Disabled),
+        LeaseState::Revoked(Usability::Disabled),
+    ];
+
+    #[test]
+    fn the_state_table_is_the_documented_one() {
+        let events =
+            [LeaseEvent::KeyLost(Usability::PendingDeletion), LeaseEvent::Drained, LeaseEvent::KeyUsable];
+        let mut table = String::from("| state | key lost | drained | key usable |\n|---|---|---|---|\n");
+        for state in STATES {
+            let next = events.map(|event| name(state.after(event)));
+            table += &format!("| {} | {} |\n", name(state), next.join(" | "));
+        }
+        assert_documented(&table);
+    }
+
+    #[test]
+    fn the_admission_table_is_the_documented_one() {
+        let accesses = [Access::Read, Access::Write, Access::WriteBack, Access::Settle];
+        let mut table =
+            String::from("| state | read | write | write back | settle |\n|---|---|---|---|---|\n");
+        for state in STATES {
+            let row = accesses.map(|access| if state.admits(access).is_ok() { "yes" } else { "no" });
+            table += &format!("| {} | {} |\n", name(state), row.join(" | "));
+        }
+        assert_documented(&table);
+    }
+
+    #[test]
+    fn a_second_loss_changes_the_reason_and_not_the_state() {
+        let lost = LeaseEvent::KeyLost(Usability::PendingDeletion);
+        let revoked = LeaseState::Revoked(Usability::Disabled);
+        assert_eq!(revoked.after(lost), LeaseState::Revoked(Usability::PendingDeletion));
+    }
+
+    #[test]
+    fn closing_the_gate_waits_for_who_is_inside() {
+        let lease = KeyLease::new(KeyArn::new("arn"));
+        let inside = lease.enter(Access::Read).unwrap();
+        let lost = LeaseEvent::KeyLost(Usability::Disabled);
+        assert!(lease.try_shift(lost, Duration::from_millis(10)).is_none());
+        assert_eq!(lease.state(), LeaseState::Live);
+        drop(inside);
+        lease.try_shift(lost, Duration::from_millis(10)).unwrap();
+        assert_eq!(lease.enter(Access::Read).unwrap_err(), Usability::Disabled);
+        assert!(lease.enter(Access::WriteBack).is_ok());
+    }
+
+    fn name(state: LeaseState) -> &'static str {
+        match state {
+            LeaseState::Live => "Live",
+            LeaseState::Draining(_) => "Draining",
+            LeaseState::Revoked(_) => "Revoked",
+        }
+    }
+
+    fn assert_documented(table: &str) {
+        let document = include_str!("../../docs/ARCHITECTURE.md");
+        assert!(document.contains(table), "docs/ARCHITECTURE.md lacks this table:\n{table}");
+    }
+}

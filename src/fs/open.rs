@@ -1,0 +1,258 @@
+//! Opening and closing regular files, and the way of every request to a file's engine.
+
+use std::sync::Arc;
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+
+use super::backing::FdBacking;
+use super::errno::{FsError, Result};
+use super::file::CryptFile;
+use super::handle::FileHandle;
+use super::inode::Inode;
+use super::lease::{Access, Inside, KeyLease, LeaseEvent, LeaseState};
+use super::loaded::{Engine, Loaded};
+use super::setattr::keeping_times;
+use super::{Answer, Caller, Filesystem};
+use crate::datakey::{Asker, DataKeyError, Usability};
+
+/// A request at work on a file: inside its CMK's lease, with its engine.
+pub struct Engaged {
+    /// The right to be at work; given up last.
+    pub inside: Inside,
+    /// The engine.
+    pub loaded: Arc<Loaded>,
+}
+
+/// An open of a file with no handle of its own, for one operation.
+pub struct BriefOpen<'a> {
+    fs: &'a Filesystem,
+    inode: &'a Arc<Inode>,
+}
+
+impl Drop for BriefOpen<'_> {
+    fn drop(&mut self) {
+        self.fs.close(self.inode, true);
+    }
+}
+
+impl Filesystem {
+    /// Opens a regular file; `flags` as of `open(2)`. The data key is asked for (and the open recorded) now.
+    ///
+    /// # Errors
+    /// The CMK's errno, `EROFS`, `EIO` for a header that does not authenticate, or what the backing file answers.
+    pub fn open(&self, ino: u64, flags: OFlags, caller: Caller) -> Result<Answer<u64>> {
+        let inode = self.table.find(ino)?;
+        if inode.kind() != FileType::RegularFile {
+            return Err(FsError::Invalid);
+        }
+        let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR) || flags.contains(OFlags::TRUNC);
+        if writes {
+            self.may_change()?;
+        }
+        let asker = self.asker(caller, &inode.path());
+        let mut opens = inode.content.opens.lock();
+        let engaged = self.engage_for_open(&inode, writes, &asker)?;
+        opens.all += 1;
+        opens.writers += u32::from(writes);
+        drop(opens);
+        if flags.contains(OFlags::TRUNC)
+            && let Err(error) = self.resize(&inode, &engaged, 0, caller)
+        {
+            drop(engaged);
+            self.close(&inode, writes);
+            return Err(error);
+        }
+        let handle = self.files.add(FileHandle { inode, writes, asker });
+        Ok(Answer::under(handle, engaged.inside))
+    }
+
+    /// Counts a brief open for writing; it ends when it is dropped.
+    pub(super) fn open_briefly<'a>(&'a self, inode: &'a Arc<Inode>) -> BriefOpen<'a> {
+        let mut opens = inode.content.opens.lock();
+        opens.all += 1;
+        opens.writers += 1;
+        BriefOpen { fs: self, inode }
+    }
+
+    /// Closes a handle. The last one that may write commits the file; the last of all wipes its data key.
+    pub fn release(&self, handle: u64) -> Result<()> {
+        let handle = self.files.remove(handle)?;
+        self.close(&handle.inode, handle.writes);
+        Ok(())
+    }
+
+    pub(super) fn close(&self, inode: &Arc<Inode>, writes: bool) {
+        let mut opens = inode.content.opens.lock();
+        opens.all -= 1;
+        opens.writers -= u32::from(writes);
+        if writes && opens.writers == 0 {
+            self.settle(inode);
+        }
+        if opens.all == 0 {
+            let lease = inode.content.lease.lock().clone();
+            let _inside = lease.map(|lease| lease.look());
+            inode.content.loaded.write().take();
+        }
+    }
+
+    /// Commits a file that nobody writes any more. What fails stays dirty and listed, and is recovered at its next open.
+    fn settle(&self, inode: &Arc<Inode>) {
+        let Some(lease) = inode.content.lease.lock().clone() else { return };
+        let _inside = lease.look();
+        if let Some(loaded) = inode.content.current()
+            && let Err(error) = self.commit(inode, &loaded)
+        {
+            log::error!("{} is not committed: {error}", inode.path().display());
+        }
+    }
+
+    /// Turns a file's header clean and takes it off the list of dirty files.
+    pub(super) fn commit(&self, inode: &Inode, loaded: &Loaded) -> Result<()> {
+        let mut listed = inode.content.listed.lock();
+        if loaded.engine.is_dirty() {
+            keeping_times(inode, || {
+                loaded.engine.commit_clean().map_err(|error| self.damaged(inode, error))
+            })?;
+        }
+        if std::mem::take(&mut *listed) {
+            self.dirty.remove(&loaded.file_id)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file on the list of dirty files, before its first change.
+    pub(super) fn list_dirty(&self, inode: &Inode, loaded: &Loaded) -> Result<()> {
+        let mut listed = inode.content.listed.lock();
+        if !*listed {
+            self.dirty.insert(&loaded.file_id, &inode.path())?;
+            *listed = true;
+        }
+        Ok(())
+    }
+
+    /// Enters the lease of a file's CMK and finds or makes its engine. The caller holds an open of the file.
+    pub(super) fn engage(&self, inode: &Arc<Inode>, access: Access, asker: &Asker) -> Result<Engaged> {
+        let writes = matches!(access, Access::Write | Access::WriteBack);
+        for _ in 0..ATTEMPTS {
+            let lease = self.lease_of(inode)?;
+            let inside = self.admit(&lease, access)?;
+            if let Some(loaded) = inode.content.current().filter(|loaded| loaded.writable || !writes) {
+                return Ok(Engaged { inside, loaded });
+            }
+            if let Some(loaded) = self.load(inode, &lease, writes, asker)? {
+                return Ok(Engaged { inside, loaded });
+            }
+        }
+        Err(FsError::Stale)
+    }
+
+    /// As [`Filesystem::engage`] for an open: one that an engine in memory serves is checked and recorded all the same
+    /// (rule AUD-2).
+    fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
+        let access = if writes { Access::Write } else { Access::Read };
+        for _ in 0..ATTEMPTS {
+            let lease = self.lease_of(inode)?;
+            let inside = self.admit(&lease, access)?;
+            if let Some(loaded) = inode.content.current().filter(|loaded| loaded.writable || !writes) {
+                self.keys.reuse(asker, &loaded.wrapped, &loaded.context)?;
+                return Ok(Engaged { inside, loaded });
+            }
+            if let Some(loaded) = self.load(inode, &lease, writes, asker)? {
+                return Ok(Engaged { inside, loaded });
+            }
+        }
+        Err(FsError::Stale)
+    }
+
+    /// The lease of the CMK that the file's header names.
+    fn lease_of(&self, inode: &Arc<Inode>) -> Result<Arc<KeyLease>> {
+        if let Some(lease) = inode.content.lease.lock().as_ref() {
+            return Ok(lease.clone());
+        }
+        let backing = FdBacking::new(inode.open(OFlags::RDONLY)?);
+        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
+        let lease = self.leases.of(&identity.wrapped().key);
+        *inode.content.lease.lock() = Some(lease.clone());
+        Ok(lease)
+    }
+
+    /// Enters a lease; one that was revoked is asked about again, in case its CMK came back unannounced.
+    pub(super) fn admit(&self, lease: &KeyLease, access: Access) -> Result<Inside> {
+        let refusal = match lease.enter(access) {
+            Ok(inside) => return Ok(inside),
+            Err(usability) => usability,
+        };
+        if matches!(lease.state(), LeaseState::Revoked(_))
+            && self.keys.state(lease.key())? == Usability::Usable
+        {
+            lease.in_turn(|| {
+                // The state is read again in turn: a revocation may have come in between.
+                if matches!(lease.state(), LeaseState::Revoked(_))
+                    && self.keys.state(lease.key()) == Ok(Usability::Usable)
+                {
+                    lease.shift(LeaseEvent::KeyUsable, || ());
+                }
+            });
+            if let Ok(inside) = lease.enter(access) {
+                return Ok(inside);
+            }
+        }
+        Err(DataKeyError::Unusable(lease.key().clone(), refusal).into())
+    }
+
+    /// Opens the backing file, asks for its data key and makes its engine. The caller is inside `lease`. `None` where
+    /// the header names another CMK than `lease` by now: to be tried again.
+    fn load(
+        &self,
+        inode: &Arc<Inode>,
+        lease: &Arc<KeyLease>,
+        writes: bool,
+        asker: &Asker,
+    ) -> Result<Option<Arc<Loaded>>> {
+        let mut slot = inode.content.loaded.write();
+        if let Some(loaded) = slot.as_ref().filter(|loaded| loaded.writable || !writes) {
+            return Ok(Some(loaded.clone()));
+        }
+        let (backing, writable) = self.open_backing(inode, writes)?;
+        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
+        let wrapped = identity.wrapped().clone();
+        if wrapped.key != *lease.key() {
+            lease.dismiss(inode);
+            *inode.content.lease.lock() = Some(self.leases.of(&wrapped.key));
+            return Ok(None);
+        }
+        let file_id = identity.file_id();
+        let context = self.context(&file_id);
+        let data_key = self.keys.unwrap(asker, &wrapped, &context)?;
+        let engine = keeping_times(inode, || {
+            CryptFile::open(backing, &identity, &data_key, writable, self.options.durability)
+                .map_err(|error| self.damaged(inode, error))
+        })?;
+        let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable });
+        *slot = Some(loaded.clone());
+        lease.enlist(inode);
+        Ok(Some(loaded))
+    }
+
+    /// The backing file, for reading and writing where that is possible: an overwrite reads tags, and a reader of a
+    /// dirty file repairs it.
+    fn open_backing(&self, inode: &Inode, writes: bool) -> Result<(FdBacking, bool)> {
+        if !self.options.read_only {
+            match inode.open(OFlags::RDWR) {
+                Ok(fd) => return Ok((FdBacking::new(fd), true)),
+                Err(FsError::Os(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::TXTBSY)) if !writes => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((FdBacking::new(inode.open(OFlags::RDONLY)?), false))
+    }
+
+    /// An error of the engine, with the file that it is about.
+    pub(super) fn damaged(&self, inode: &Inode, error: super::file::FileError) -> FsError {
+        FsError::File { path: inode.path().to_string_lossy().into_owned(), error }
+    }
+}
+
+/// How often an open starts anew because the header changed hands meanwhile.
+const ATTEMPTS: usize = 3;

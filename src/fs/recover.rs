@@ -1,0 +1,104 @@
+//! Recovery of files that a killed mount left dirty, and keeping the list of them right.
+
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::backing::FdBacking;
+use super::errno::{FsError, Result};
+use super::file::CryptFile;
+use super::loaded::Engine;
+use super::{Caller, Filesystem};
+use crate::envelope::FileId;
+
+/// What became of a file that was found on the list of dirty files.
+enum Outcome {
+    /// It is whole and clean.
+    Recovered,
+    /// It is not there any more, or another file has its name.
+    Gone,
+}
+
+impl Filesystem {
+    /// Recovers the files that the last mount left dirty. What cannot be recovered now (its CMK is not usable) stays on
+    /// the list: it is recovered at its first open, or at the next mount.
+    ///
+    /// # Errors
+    /// When the list cannot be written.
+    pub fn recover(&self, caller: Caller) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        for (file_id, path) in self.dirty.entries() {
+            match self.recover_one(&file_id, Path::new(&path), caller) {
+                Ok(Outcome::Recovered) => {
+                    log::warn!("recovered {}: the mount before ended while it was written", path.display());
+                    self.dirty.remove(&file_id)?;
+                }
+                Ok(Outcome::Gone) => self.dirty.remove(&file_id)?,
+                Err(error) => log::warn!("{} is not recovered yet: {error}", path.display()),
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_one(&self, file_id: &FileId, path: &Path, caller: Caller) -> Result<Outcome> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let fd = match rustix::fs::openat2(self.volume.dir(), path, flags, Mode::empty(), resolve) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR) => return Ok(Outcome::Gone),
+            Err(errno) => return Err(errno.into()),
+        };
+        let before = rustix::fs::fstat(&fd)?;
+        let kept = fd.try_clone()?;
+        let damaged = |error| FsError::File { path: path.display().to_string(), error };
+        let backing = FdBacking::new(fd);
+        let identity = Engine::identify(&backing).map_err(damaged)?;
+        if identity.file_id() != *file_id {
+            return Ok(Outcome::Gone);
+        }
+        let asker = self.asker(caller, path.as_os_str());
+        let context = self.context(file_id);
+        let data_key = self.keys.unwrap(&asker, identity.wrapped(), &context)?;
+        let engine =
+            CryptFile::open(backing, &identity, &data_key, true, self.options.durability).map_err(damaged)?;
+        engine.commit_clean().map_err(damaged)?;
+        let times = rustix::fs::Timestamps {
+            last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: rustix::fs::Timespec {
+                tv_sec: before.st_mtime,
+                tv_nsec: before.st_mtime_nsec as _,
+            },
+        };
+        rustix::fs::futimens(&kept, &times)?;
+        Ok(Outcome::Recovered)
+    }
+
+    /// After a rename: the list's paths follow the files.
+    pub(super) fn follow_dirty(&self) -> Result<()> {
+        if self.dirty.is_empty() {
+            return Ok(());
+        }
+        for inode in self.table.all() {
+            let listed = inode.content.listed.lock();
+            if *listed && let Some(loaded) = inode.content.current() {
+                self.dirty.rename(&loaded.file_id, &inode.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits every file that is still open, when the mount ends.
+    pub fn commit_all(&self) {
+        for inode in self.table.all() {
+            if let Some(loaded) = inode.content.current()
+                && let Err(error) = self.commit(&inode, &loaded)
+            {
+                log::error!("{} is not committed: {error}", inode.path().display());
+            }
+            inode.content.loaded.write().take();
+        }
+    }
+}

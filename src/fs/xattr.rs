@@ -1,0 +1,171 @@
+//! Extended attributes: those of the backing files, and the virtual ones that show a file's key.
+//!
+//! Names beginning with `user.kmsfs.` are this filesystem's own. They answer by name and are never listed, so that a copy
+//! with all attributes does not carry them elsewhere.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{FileType, OFlags, XattrFlags};
+use rustix::io::Errno;
+
+use super::backing::FdBacking;
+use super::errno::{FsError, Result};
+use super::inode::{Inode, descriptor_path};
+use super::loaded::Engine;
+use super::{Caller, Filesystem};
+use crate::datakey::WrappedDataKey;
+use crate::volume::default_key;
+
+const OURS: &[u8] = b"user.kmsfs.";
+const KEY_ID: &str = "user.kmsfs.key-id";
+const KEY_VERSION: &str = "user.kmsfs.key-version";
+const ALGORITHM: &str = "user.kmsfs.algorithm";
+const DEFAULT_KEY: &str = "user.kmsfs.default-key";
+
+/// The largest value that Linux passes (`XATTR_SIZE_MAX`, limits.h).
+const VALUE_MAX: usize = 65_536;
+
+/// Whether an attribute may or must exist before it is set.
+pub type XattrMode = XattrFlags;
+
+impl Filesystem {
+    /// The value of an attribute.
+    ///
+    /// # Errors
+    /// `ENODATA` where there is none; `EIO` for a directory's default key that was altered beneath the mount.
+    pub fn getxattr(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>> {
+        let inode = self.table.find(ino)?;
+        if name.as_bytes().starts_with(OURS) {
+            return self.virtual_xattr(&inode, name);
+        }
+        read_xattr(&*inode.pin()?, name)
+    }
+
+    /// The names of the backing file's attributes, each ended by a zero byte.
+    ///
+    /// # Errors
+    /// Whatever the backing file answers.
+    pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>> {
+        let pinned = self.table.find(ino)?.pin()?;
+        let mut names = vec![0; VALUE_MAX];
+        let len = rustix::fs::listxattr(descriptor_path(pinned.as_fd()), &mut names)?;
+        let shown = |name: &&[u8]| !name.starts_with(OURS);
+        Ok(names[..len].split_inclusive(|byte| *byte == 0).filter(shown).flatten().copied().collect())
+    }
+
+    /// Sets an attribute. Of the virtual ones only a directory's default key can be set; the key must exist.
+    ///
+    /// # Errors
+    /// `EPERM` for other virtual ones, `ENOKEY` for a key that does not exist; whatever the backing file answers.
+    pub fn setxattr(
+        &self,
+        ino: u64,
+        name: &OsStr,
+        value: &[u8],
+        mode: XattrMode,
+        caller: Caller,
+    ) -> Result<()> {
+        self.may_change()?;
+        let inode = self.table.find(ino)?;
+        let pinned = inode.pin()?;
+        if name.as_bytes().starts_with(OURS) {
+            if name != DEFAULT_KEY || inode.kind() != FileType::Directory {
+                return Err(FsError::ReadOnlyAttribute);
+            }
+            let key = std::str::from_utf8(value).map_err(|_| FsError::Invalid)?;
+            self.keys.resolve(key)?;
+            let stored = self.encoded_default_key(key);
+            let path = descriptor_path(pinned.as_fd());
+            return Ok(rustix::fs::setxattr(path, DEFAULT_KEY, &stored, mode)?);
+        }
+        if caller.uid != 0 && name.as_bytes().starts_with(b"trusted.") {
+            return Err(Errno::PERM.into());
+        }
+        Ok(rustix::fs::setxattr(descriptor_path(pinned.as_fd()), name, value, mode)?)
+    }
+
+    /// Removes an attribute. A directory without a default key uses the volume's again.
+    ///
+    /// # Errors
+    /// `ENODATA`, `EPERM`; whatever the backing file answers.
+    pub fn removexattr(&self, ino: u64, name: &OsStr, caller: Caller) -> Result<()> {
+        self.may_change()?;
+        let inode = self.table.find(ino)?;
+        let ours = name.as_bytes().starts_with(OURS);
+        if ours && (name != DEFAULT_KEY || inode.kind() != FileType::Directory) {
+            return Err(FsError::ReadOnlyAttribute);
+        }
+        if caller.uid != 0 && name.as_bytes().starts_with(b"trusted.") {
+            return Err(Errno::PERM.into());
+        }
+        let pinned = inode.pin()?;
+        Ok(rustix::fs::removexattr(descriptor_path(pinned.as_fd()), name)?)
+    }
+
+    /// The key that new files in `dir` are encrypted under: the directory's, else the volume's.
+    pub(super) fn default_key(&self, dir: &Inode) -> Result<String> {
+        match self.stored_default_key(dir)? {
+            Some(stored) => Ok(default_key::decode(&stored, self.volume.id(), &*self.auth)?),
+            None => Ok(self.volume.default_key().to_owned()),
+        }
+    }
+
+    /// The default key as the backing directory keeps it.
+    pub(super) fn stored_default_key(&self, dir: &Inode) -> Result<Option<Vec<u8>>> {
+        match read_xattr(&*dir.directory()?, OsStr::new(DEFAULT_KEY)) {
+            Ok(stored) => Ok(Some(stored)),
+            // Also on a backing filesystem without user attributes: then no directory has a key of its own.
+            Err(FsError::Os(Errno::NODATA | Errno::OPNOTSUPP)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a default key in its stored form.
+    pub(super) fn store_default_key(&self, dir: &OwnedFd, stored: &[u8]) -> Result<()> {
+        Ok(rustix::fs::setxattr(descriptor_path(dir.as_fd()), DEFAULT_KEY, stored, XattrFlags::empty())?)
+    }
+
+    fn encoded_default_key(&self, key: &str) -> Vec<u8> {
+        default_key::encode(key, self.volume.id(), &*self.auth)
+    }
+
+    fn virtual_xattr(&self, inode: &Inode, name: &OsStr) -> Result<Vec<u8>> {
+        let text = match (name.to_str(), inode.kind()) {
+            (Some(DEFAULT_KEY), FileType::Directory) => {
+                let stored = self.stored_default_key(inode)?.ok_or(Errno::NODATA)?;
+                default_key::decode(&stored, self.volume.id(), &*self.auth)?
+            }
+            (Some(KEY_ID), FileType::RegularFile) => self.header_key(inode)?.key.to_string(),
+            (Some(KEY_VERSION), FileType::RegularFile) => self.header_key(inode)?.version.to_string(),
+            (Some(ALGORITHM), FileType::RegularFile) => "AES_256_GCM".to_owned(),
+            _ => return Err(Errno::NODATA.into()),
+        };
+        Ok(text.into_bytes())
+    }
+
+    /// Which key a file is under; its header says so whatever the key's state.
+    fn header_key(&self, inode: &Inode) -> Result<WrappedDataKey> {
+        if let Some(loaded) = inode.content.current() {
+            return Ok(loaded.wrapped.clone());
+        }
+        let backing = FdBacking::new(inode.open(OFlags::RDONLY)?);
+        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
+        Ok(identity.wrapped().clone())
+    }
+}
+
+fn read_xattr(fd: &OwnedFd, name: &OsStr) -> Result<Vec<u8>> {
+    let path = descriptor_path(fd.as_fd());
+    let mut value = vec![0; 256];
+    let len = match rustix::fs::getxattr(&path, name, &mut value) {
+        Err(Errno::RANGE) => {
+            value.resize(VALUE_MAX, 0);
+            rustix::fs::getxattr(&path, name, &mut value)?
+        }
+        answer => answer?,
+    };
+    value.truncate(len);
+    Ok(value)
+}

@@ -1,0 +1,431 @@
+//! One method a request: translate, call, reply. The reply is given before the [`Answer`] is dropped, so that a
+//! revocation waits for it.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, Errno, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+use rustix::fs::{FallocateFlags, OFlags};
+
+use super::convert::{caller, errno, file_attr, file_type, set_time};
+use crate::fs::{Answer, Attr, Filesystem, Result, Seek, Setattr, WriteKind, XattrMode};
+
+/// The largest read or write of one request, in bytes: what the kernel offers at most (FUSE_MAX_MAX_PAGES).
+const REQUEST_BYTES: u32 = 1 << 20;
+/// Inode numbers are never given to another object while the kernel knows them.
+const GENERATION: Generation = Generation(0);
+
+thread_local! {
+    /// Each event loop reads into a buffer of its own, which it keeps.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The filesystem as fuser wants it.
+pub struct Adapter(pub Arc<Filesystem>);
+
+/// Replies of one entry.
+fn entry(what: &str, answer: Result<Answer<Attr>>, reply: ReplyEntry) {
+    match answer {
+        Ok(answer) => {
+            let attr = &answer.value;
+            reply.entry_with_ttls(&attr.ttl, &crate::fs::attr::CACHE_TIME, &file_attr(attr), GENERATION);
+        }
+        Err(error) => reply.error(errno(what, &error)),
+    }
+}
+
+fn attributes(what: &str, answer: Result<Answer<Attr>>, reply: ReplyAttr) {
+    match answer {
+        Ok(answer) => reply.attr(&answer.value.ttl, &file_attr(&answer.value)),
+        Err(error) => reply.error(errno(what, &error)),
+    }
+}
+
+fn empty(what: &str, answer: Result<()>, reply: ReplyEmpty) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(what, &error)),
+    }
+}
+
+/// A list or value of extended attributes: its size where the kernel asks for that, `ERANGE` where it does not fit.
+fn xattr(what: &str, answer: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
+    match answer {
+        Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
+        Ok(value) if value.len() <= size as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::ERANGE),
+        Err(error) => reply.error(errno(what, &error)),
+    }
+}
+
+impl fuser::Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Each by itself: a kernel that lacks one of them still gives the others.
+        for wanted in [
+            // O_TRUNC comes with open: one request, and refused with it.
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            // A buffered read asks for attributes that have run out, and is refused with them (revocation).
+            InitFlags::FUSE_AUTO_INVAL_DATA,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            // Without it the kernel asks for security.capability at each write.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+        ] {
+            if let Err(missing) = config.add_capabilities(wanted) {
+                log::info!("this kernel does not have {missing:?}");
+            }
+        }
+        let _ = config.set_max_write(REQUEST_BYTES);
+        if let Err(most) = config.set_max_readahead(REQUEST_BYTES) {
+            let _ = config.set_max_readahead(most);
+        }
+        let _ = config.set_time_granularity(Duration::from_nanos(1));
+        Ok(())
+    }
+
+    fn destroy(&mut self) {
+        self.0.commit_all();
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        entry("lookup", self.0.lookup(parent.0, name), reply);
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
+        self.0.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
+        attributes("getattr", self.0.getattr(ino.0, handle.map(|handle| handle.0)), reply);
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let (atime, mtime) = (atime.map(set_time), mtime.map(set_time));
+        let change = Setattr { mode: mode.map(|mode| mode & 0o7777), uid, gid, size, atime, mtime };
+        let handle = handle.map(|handle| handle.0);
+        attributes("setattr", self.0.setattr(ino.0, handle, change, caller(request)), reply);
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.0.readlink(ino.0) {
+            Ok(target) => reply.data(&target),
+            Err(error) => reply.error(errno("readlink", &error)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        entry("mknod", self.0.mknod(parent.0, name, mode, u64::from(rdev), caller(request)), reply);
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        entry("mkdir", self.0.mkdir(parent.0, name, mode, caller(request)), reply);
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        empty("unlink", self.0.unlink(parent.0, name), reply);
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        empty("rmdir", self.0.rmdir(parent.0, name), reply);
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        entry("symlink", self.0.symlink(parent.0, name, target.as_os_str(), caller(request)), reply);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
+        empty("rename", self.0.rename(parent.0, name, newparent.0, newname, flags), reply);
+    }
+
+    fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        entry("link", self.0.link(ino.0, newparent.0, newname), reply);
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let flags = OFlags::from_bits_retain(flags.0 as u32);
+        match self.0.open(ino.0, flags, caller(request)) {
+            Ok(answer) => reply.opened(FileHandle(answer.value), FopenFlags::FOPEN_KEEP_CACHE),
+            Err(error) => reply.error(errno("open", &error)),
+        }
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        match self.0.create(parent.0, name, mode, caller(request)) {
+            Ok((answer, handle)) => {
+                let attr = &answer.value;
+                let flags = FopenFlags::FOPEN_KEEP_CACHE;
+                reply.created(&attr.ttl, &file_attr(attr), GENERATION, FileHandle(handle), flags);
+            }
+            Err(error) => reply.error(errno("create", &error)),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        BUFFER.with_borrow_mut(|buffer| {
+            let size = size as usize;
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            match self.0.read(handle.0, offset, &mut buffer[..size]) {
+                Ok(answer) => reply.data(&buffer[..answer.value]),
+                Err(error) => reply.error(errno("read", &error)),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kind = WriteKind {
+            from_cache: write_flags.contains(WriteFlags::FUSE_WRITE_CACHE),
+            kills_privileges: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
+        };
+        match self.0.write(handle.0, offset, data, kind) {
+            Ok(_answer) => reply.written(u32::try_from(data.len()).expect("a request is below 4 GiB")),
+            Err(error) => reply.error(errno("write", &error)),
+        }
+    }
+
+    fn flush(&self, _: &Request, _ino: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        // Every acknowledged write is in the ciphertext already.
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        empty("release", self.0.release(handle.0), reply);
+    }
+
+    fn fsync(&self, _: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        empty("fsync", self.0.fsync(handle.0), reply);
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.0.opendir(ino.0) {
+            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+            Err(error) => reply.error(errno("opendir", &error)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let read = self.0.readdir(handle.0, offset, |entry| {
+            !reply.add(INodeNo(entry.ino), entry.next, file_type(entry.kind), entry.name())
+        });
+        match read {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno("readdir", &error)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let here = self.0.getattr(ino.0, None);
+        let mut held = Vec::new();
+        let read = self.0.readdirplus(handle.0, offset, |entry, answer| {
+            let (attr, ttl) = match (&answer, &here) {
+                (Some(answer), _) => (file_attr(&answer.value), answer.value.ttl),
+                // `.` and `..`: the kernel takes nothing from them but their kind and number.
+                (None, Ok(here)) => (file_attr(&here.value), Duration::ZERO),
+                (None, Err(_)) => return true,
+            };
+            let full = reply.add(INodeNo(entry.ino), entry.next, entry.name(), &ttl, &attr, GENERATION);
+            held.extend(answer);
+            !full
+        });
+        match read {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno("readdirplus", &error)),
+        }
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        empty("releasedir", self.0.releasedir(handle.0), reply);
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        empty("fsyncdir", self.0.fsyncdir(ino.0), reply);
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        match self.0.statfs() {
+            Ok(stat) => reply.statfs(
+                stat.f_blocks,
+                stat.f_bfree,
+                stat.f_bavail,
+                stat.f_files,
+                stat.f_ffree,
+                u32::try_from(stat.f_bsize).unwrap_or(4096),
+                u32::try_from(stat.f_namemax).unwrap_or(255),
+                u32::try_from(stat.f_frsize).unwrap_or(4096),
+            ),
+            Err(error) => reply.error(errno("statfs", &error)),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let mode = XattrMode::from_bits_retain(flags as u32);
+        empty("setxattr", self.0.setxattr(ino.0, name, value, mode, caller(request)), reply);
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        xattr("getxattr", self.0.getxattr(ino.0, name), size, reply);
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        xattr("listxattr", self.0.listxattr(ino.0), size, reply);
+    }
+
+    fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        empty("removexattr", self.0.removexattr(ino.0, name, caller(request)), reply);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let mode = FallocateFlags::from_bits_retain(mode as u32);
+        empty("fallocate", self.0.fallocate(handle.0, offset, length, mode), reply);
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let to = match whence {
+            libc::SEEK_DATA => Seek::Data,
+            libc::SEEK_HOLE => Seek::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        match self.0.seek(handle.0, offset, to).map(i64::try_from) {
+            Ok(Ok(found)) => reply.offset(found),
+            Ok(Err(_)) => reply.error(Errno::EOVERFLOW),
+            Err(error) => reply.error(errno("lseek", &error)),
+        }
+    }
+}

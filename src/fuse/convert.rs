@@ -1,0 +1,94 @@
+//! Conversions between fuser's types and the filesystem's.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{Errno, FileAttr, INodeNo, Request, TimeOrNow};
+use rustix::fs::{FileType, Timespec};
+
+use crate::fs::{Attr, Caller, FsError, SetTime};
+
+/// Logs an error as loudly as it deserves, and answers its errno.
+pub fn errno(what: &str, error: &FsError) -> Errno {
+    log::log!(error.level(), "{what}: {error}");
+    Errno::from_i32(error.errno().raw_os_error())
+}
+
+/// Who sent a request.
+pub fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}
+
+/// Attributes as fuser wants them.
+pub fn file_attr(attr: &Attr) -> FileAttr {
+    let stat = &attr.stat;
+    FileAttr {
+        ino: INodeNo(attr.ino),
+        size: attr.size,
+        blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
+        atime: system_time(stat.st_atime, stat.st_atime_nsec),
+        mtime: system_time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: system_time(stat.st_ctime, stat.st_ctime_nsec),
+        crtime: UNIX_EPOCH,
+        kind: file_type(attr.kind()),
+        perm: (stat.st_mode & 0o7777) as u16,
+        nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        rdev: u32::try_from(stat.st_rdev).unwrap_or(0),
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+/// A kind of file; what the backing filesystem does not tell is shown as a regular file, until it is looked up.
+pub fn file_type(kind: FileType) -> fuser::FileType {
+    match kind {
+        FileType::RegularFile | FileType::Unknown => fuser::FileType::RegularFile,
+        FileType::Directory => fuser::FileType::Directory,
+        FileType::Symlink => fuser::FileType::Symlink,
+        FileType::Fifo => fuser::FileType::NamedPipe,
+        FileType::Socket => fuser::FileType::Socket,
+        FileType::CharacterDevice => fuser::FileType::CharDevice,
+        FileType::BlockDevice => fuser::FileType::BlockDevice,
+    }
+}
+
+/// A time to set; times before 1970 keep their fraction positive, as `timespec` has it.
+pub fn set_time(time: TimeOrNow) -> SetTime {
+    let time = match time {
+        TimeOrNow::Now => return SetTime::Now,
+        TimeOrNow::SpecificTime(time) => time,
+    };
+    let (seconds, nanos) = match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
+        Err(before) => {
+            let before = before.duration();
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            match before.subsec_nanos() {
+                0 => (-seconds, 0),
+                nanos => (-seconds - 1, 1_000_000_000 - nanos),
+            }
+        }
+    };
+    SetTime::At(Timespec { tv_sec: seconds, tv_nsec: i64::from(nanos) })
+}
+
+fn system_time<N: TryInto<u32>>(seconds: i64, nanos: N) -> SystemTime {
+    let nanos = Duration::from_nanos(u64::from(nanos.try_into().unwrap_or(0)));
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    if seconds >= 0 { UNIX_EPOCH + whole + nanos } else { UNIX_EPOCH - whole + nanos }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_survive_both_ways() {
+        for (seconds, nanos) in [(0, 0), (1, 999_999_999), (-1, 0), (-1, 1), (-2, 999_999_999)] {
+            let time = system_time(seconds, nanos);
+            let SetTime::At(back) = set_time(TimeOrNow::SpecificTime(time)) else { panic!("a time") };
+            assert_eq!((back.tv_sec, back.tv_nsec), (seconds, i64::from(nanos)));
+        }
+    }
+}
