@@ -36,6 +36,8 @@ pub enum AwsError {
     InvalidState,
     /// A quota is used up.
     LimitExceeded,
+    /// The name is reserved.
+    NotAuthorized,
     /// No such key, or no such alias.
     NotFound,
     /// The request is not of the right shape.
@@ -66,6 +68,7 @@ impl AwsError {
             Self::Internal => "KMSInternalException",
             Self::InvalidState => "KMSInvalidStateException",
             Self::LimitExceeded => "LimitExceededException",
+            Self::NotAuthorized => "NotAuthorizedException",
             Self::NotFound => "NotFoundException",
             Self::Serialization => "SerializationException",
             Self::UnknownOperation => "UnknownOperationException",

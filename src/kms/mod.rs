@@ -1,11 +1,25 @@
 //! The key service: CMKs, their backing keys and their life cycle, with AWS KMS's operations.
 //!
-//! It knows nothing of files, of FUSE, of the command line or of how keys are stored: storage is a trait.
+//! It knows nothing of files' content, of FUSE, of the command line or of how keys are stored: storage is a trait
+//! ([`ring::KeyStore`]), and so is the audit log ([`audit::AuditLog`]). Every operation goes through one door,
+//! [`Kms::call`]; data keys of files go through [`files::FileKeys`], which obeys the same tables.
 
+mod api;
+pub mod audit;
 pub mod caller;
+pub mod ciphertext;
 pub mod error;
+pub mod fields;
+pub mod files;
+pub mod id;
+pub mod key;
+pub mod material;
 pub mod operation;
+pub mod page;
+pub mod reference;
+pub mod ring;
 pub mod service;
+pub mod state;
 
 pub use caller::{Caller, Via};
 pub use error::{AwsError, Cause, KmsError};

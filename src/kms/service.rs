@@ -1,8 +1,21 @@
 //! The service itself: one door for every operation.
+//!
+//! An operation is read, decided on, recorded, committed and answered, in this order. What cannot be recorded is not done. Keys
+//! whose deletion date has come are destroyed before anything else is looked at.
 
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 use serde_json::Value;
 
+use super::api::{self, Context, Reply, Request};
+use super::audit::{AuditEvent, AuditLog, Scene};
+use super::error::Cause;
+use super::fields::Fields;
+use super::material::Sealer;
+use super::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
 use super::{AwsError, Caller, KmsError, Operation};
+use crate::clock::{Clock, Timestamp};
 use crate::datakey::KeyArn;
 
 /// What happened to a key that mounts must know.
@@ -24,10 +37,36 @@ pub trait StateObserver: Send + Sync {
 }
 
 /// The key service.
-#[derive(Debug)]
-pub struct Kms(());
+pub struct Kms {
+    store: Arc<dyn KeyStore>,
+    sealer: Sealer,
+    clock: Arc<dyn Clock>,
+    audit: Arc<dyn AuditLog>,
+    observer: RwLock<Option<Arc<dyn StateObserver>>>,
+}
+
+impl std::fmt::Debug for Kms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kms")
+    }
+}
 
 impl Kms {
+    /// A service over `store`, whose material `sealer` seals; `clock` is the machine's own.
+    pub fn new(
+        store: Arc<dyn KeyStore>,
+        sealer: Sealer,
+        clock: Arc<dyn Clock>,
+        audit: Arc<dyn AuditLog>,
+    ) -> Self {
+        Self { store, sealer, clock, audit, observer: RwLock::new(None) }
+    }
+
+    /// Has `observer` told of changes of keys' usability.
+    pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
+        *self.observer.write() = Some(observer);
+    }
+
     /// Carries out `operation` for `caller`. `request` is the operation's JSON as AWS KMS takes it (blobs in base64),
     /// the answer as AWS KMS gives it (times are epoch seconds); `None` for an operation without output.
     ///
@@ -39,10 +78,151 @@ impl Kms {
         operation: Operation,
         request: Value,
     ) -> Result<Option<Value>, KmsError> {
-        let _ = (caller, request);
-        Err(KmsError::new(
-            AwsError::UnsupportedOperation,
-            format!("{} is not supported by this version", operation.name()),
-        ))
+        let mut fields = Fields::new(request).unwrap_or_default();
+        let decoded = api::decode(operation, &mut fields);
+        let parameters = fields.take_read();
+        let record = |scene: &Scene<'_>, touched: &[KeyArn], error: Option<&KmsError>| {
+            let event = AuditEvent::of_call(scene, caller, operation, parameters.clone(), touched, error);
+            self.record(&event)
+        };
+        let request = match decoded {
+            Ok(request) => request,
+            Err(error) => {
+                let ring = self.ring()?;
+                record(&self.scene(&ring), &[], Some(&error))?;
+                return Err(error);
+            }
+        };
+        let reply = if operation.is_read_only() {
+            let ring = self.current_ring()?;
+            self.decide(&ring, operation, &*request, &record)?
+        } else {
+            self.change(operation, &*request, &record)?
+        };
+        if let Some((key, change)) = &reply.notice {
+            self.tell(key, *change)?;
+        }
+        Ok(reply.output)
     }
+
+    /// The keyring as it is now, after every destruction that is due.
+    pub(super) fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
+        let ring = self.ring()?;
+        if ring.due_deletion(self.now(&ring)).is_none() {
+            return Ok(ring);
+        }
+        self.destroy_due()
+    }
+
+    /// What operations see of one keyring.
+    pub(super) fn context<'a>(&'a self, operation: Operation, ring: &'a Keyring) -> Context<'a> {
+        Context::new(operation, ring, self.now(ring), &self.sealer)
+    }
+
+    /// Where and when events of `ring` happen.
+    pub(super) fn scene<'a>(&self, ring: &'a Keyring) -> Scene<'a> {
+        let namespace = ring.namespace();
+        Scene { account: &namespace.account, region: &namespace.region, now: self.now(ring) }
+    }
+
+    /// Writes a record.
+    ///
+    /// # Errors
+    /// `KMSInternalException`: what it was about must not be done.
+    pub(super) fn record(&self, event: &AuditEvent) -> Result<(), KmsError> {
+        self.audit.record(event).map_err(|error| KmsError::failed(Cause::Audit, error.to_string()))
+    }
+
+    /// The time: the machine's, moved by a simulated clock, and never behind what the store has seen (rules T-1, T-2).
+    pub fn now(&self, ring: &Keyring) -> Timestamp {
+        let clock = ring.clock();
+        let now = self.clock.now().as_millis().saturating_add(clock.simulated_offset.unwrap_or(0));
+        Timestamp::from_millis(now).max(clock.latest)
+    }
+
+    fn ring(&self) -> Result<Arc<Keyring>, KmsError> {
+        self.store.ring().map_err(failed)
+    }
+
+    /// Decides on a request and records how it ended.
+    fn decide(
+        &self,
+        ring: &Keyring,
+        operation: Operation,
+        request: &dyn Request,
+        record: &Record<'_>,
+    ) -> Result<Reply, KmsError> {
+        let cx = self.context(operation, ring);
+        let outcome = request.handle(&cx);
+        record(&self.scene(ring), &cx.touched.borrow(), outcome.as_ref().err())?;
+        outcome
+    }
+
+    /// Decides on a request that may change keys, in one transaction. It is recorded before it is committed, so that no change
+    /// goes unrecorded.
+    fn change(
+        &self,
+        operation: Operation,
+        request: &dyn Request,
+        record: &Record<'_>,
+    ) -> Result<Reply, KmsError> {
+        self.current_ring()?;
+        let mut decided = None;
+        self.store.update(&mut |ring| {
+            let mut reply = self.decide(ring, operation, request, record)?;
+            let mut changes = std::mem::take(&mut reply.changes);
+            if !changes.is_empty() {
+                changes.push(Change::SetClock(ClockRecord { latest: self.now(ring), ..ring.clock() }));
+            }
+            decided = Some(reply);
+            Ok(changes)
+        })?;
+        decided.ok_or_else(|| KmsError::failed(Cause::Store, "the key store did not ask for a decision"))
+    }
+
+    /// Destroys every key whose deletion date has come (rule DEL-3), and tells mounts.
+    fn destroy_due(&self) -> Result<Arc<Keyring>, KmsError> {
+        let mut destroyed = Vec::new();
+        let ring = self.store.update(&mut |ring| {
+            let now = self.now(ring);
+            let due = api::due_deletions(ring, now);
+            destroyed = due.iter().map(|tombstone| tombstone.arn.clone()).collect();
+            for arn in &destroyed {
+                let event = AuditEvent::of_service(&self.scene(ring), "DeleteKey", std::slice::from_ref(arn));
+                self.record(&event)?;
+            }
+            let mut changes: Vec<Change> = due.into_iter().map(Change::DestroyKey).collect();
+            if !changes.is_empty() {
+                changes.push(Change::SetClock(ClockRecord { latest: now, ..ring.clock() }));
+            }
+            Ok(changes)
+        })?;
+        // A key pending deletion is unusable already: a mount that does not confirm now has nothing of it.
+        for arn in &destroyed {
+            if let Err(why) = self.tell(arn, KeyChange::Unusable) {
+                log::warn!("{arn} is deleted: {why}");
+            }
+        }
+        Ok(ring)
+    }
+
+    fn tell(&self, key: &KeyArn, change: KeyChange) -> Result<(), KmsError> {
+        let Some(observer) = self.observer.read().clone() else { return Ok(()) };
+        observer.key_changed(key, change).map_err(|why| KmsError {
+            error: AwsError::Internal,
+            message: Some(format!("{key} is changed, and that stands, but {why}")),
+            cause: Cause::Unconfirmed,
+        })
+    }
+}
+
+/// Records how an operation ended.
+type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
+
+fn failed(failure: StoreFailure) -> KmsError {
+    let cause = match failure {
+        StoreFailure::Tampered(_) => Cause::Tampered,
+        StoreFailure::Failed(_) => Cause::Store,
+    };
+    KmsError::failed(cause, failure.to_string())
 }

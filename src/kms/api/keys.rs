@@ -1,0 +1,270 @@
+//! CreateKey, DescribeKey, ListKeys, UpdateKeyDescription.
+
+use serde::Serialize;
+
+use super::{Context, Decode, Reply, Request};
+use crate::clock::Timestamp;
+use crate::kms::fields::{Fields, not_supported};
+use crate::kms::id::{KeyId, Namespace};
+use crate::kms::key::{Key, KeyRecord, MaterialRecord};
+use crate::kms::page::PageRequest;
+use crate::kms::reference::Form;
+use crate::kms::ring::Change;
+use crate::kms::state::{KeyState, Origin};
+use crate::kms::{AwsError, KmsError};
+
+/// Keys that an account may have (AWS KMS quotas).
+const KEYS_MAX: usize = 100_000;
+/// Characters in a description.
+const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=8192;
+const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
+const ENCRYPT_DECRYPT: &str = "ENCRYPT_DECRYPT";
+
+const SPECS: &[&str] = &[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    SYMMETRIC,
+    "HMAC_224",
+    "HMAC_256",
+    "HMAC_384",
+    "HMAC_512",
+    "SM2",
+    "ML_DSA_44",
+    "ML_DSA_65",
+    "ML_DSA_87",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+];
+const USAGES: &[&str] =
+    &["SIGN_VERIFY", ENCRYPT_DECRYPT, "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"];
+const ORIGINS: &[&str] = &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"];
+
+#[derive(Debug)]
+pub(super) struct CreateKey {
+    description: String,
+    origin: Origin,
+}
+
+impl Decode for CreateKey {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        let description = fields.text("Description", DESCRIPTION_LEN)?.unwrap_or_default();
+        let usage = fields.choice("KeyUsage", USAGES)?;
+        let spec = fields.choice("KeySpec", SPECS)?;
+        let old_spec = fields.choice("CustomerMasterKeySpec", SPECS)?;
+        let origin = fields.choice("Origin", ORIGINS)?.unwrap_or("AWS_KMS");
+        // Without policies nobody can be locked out, so that skipping the check changes nothing.
+        fields.flag("BypassPolicyLockoutSafetyCheck")?;
+        for name in ["Policy", "Tags", "MultiRegion", "CustomKeyStoreId", "XksKeyId"] {
+            fields.unsupported(name)?;
+        }
+        fields.finish()?;
+        if spec.is_some() && old_spec.is_some() {
+            return Err(KmsError::new(
+                AwsError::Validation,
+                "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
+                 deprecated.",
+            ));
+        }
+        check_spec(spec.or(old_spec).unwrap_or(SYMMETRIC), usage)?;
+        let origin =
+            Origin::from_name(origin).ok_or_else(|| not_supported(&format!("The origin {origin}")))?;
+        Ok(Self { description, origin })
+    }
+}
+
+/// Symmetric keys only, in this version.
+fn check_spec(spec: &str, usage: Option<&str>) -> Result<(), KmsError> {
+    match usage {
+        None if spec != SYMMETRIC => Err(KmsError::new(
+            AwsError::Validation,
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.",
+        )),
+        Some(usage) if spec == SYMMETRIC && usage != ENCRYPT_DECRYPT => Err(KmsError::new(
+            AwsError::Validation,
+            format!("KeyUsage {usage} is not compatible with KeySpec {spec}"),
+        )),
+        None | Some(_) if spec != SYMMETRIC => Err(not_supported(&format!("The key spec {spec}"))),
+        None | Some(_) => Ok(()),
+    }
+}
+
+impl Request for CreateKey {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        if cx.ring.keys().count() >= KEYS_MAX {
+            return Err(KmsError::new(
+                AwsError::LimitExceeded,
+                format!("You have reached the limit of {KEYS_MAX} keys."),
+            ));
+        }
+        let id = KeyId::random();
+        let (state, material) = match self.origin {
+            Origin::AwsKms => (KeyState::Enabled, Some(cx.sealer.generate(id))),
+            Origin::External => (KeyState::PendingImport, None),
+        };
+        let record = KeyRecord {
+            id,
+            state,
+            origin: self.origin,
+            description: self.description.clone(),
+            created: cx.now,
+            deletion_date: None,
+        };
+        let material = material.map(|(id, sealed)| MaterialRecord {
+            id,
+            key: record.id,
+            version: 1,
+            rotation: None,
+            sealed,
+        });
+        let key = Key { record, materials: material.into_iter().map(Into::into).collect() };
+        cx.touched.borrow_mut().push(cx.arn(&key));
+        let mut changes = vec![Change::PutKey(key.record.clone())];
+        changes.extend(key.materials.iter().map(|material| Change::PutMaterial(material.as_ref().clone())));
+        let described = Described { key_metadata: KeyMetadata::of(&key, cx.ring.namespace()) };
+        Ok(Reply { changes, ..Reply::answer(&described)? })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DescribeKey {
+    key_id: String,
+}
+
+impl Decode for DescribeKey {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        let key_id = fields.key_id("KeyId")?;
+        fields.unsupported("GrantTokens")?;
+        Ok(Self { key_id })
+    }
+}
+
+impl Request for DescribeKey {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let key = cx.key(&self.key_id, Form::Any)?;
+        Reply::answer(&Described { key_metadata: KeyMetadata::of(key, cx.ring.namespace()) })
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Described {
+    key_metadata: KeyMetadata,
+}
+
+/// What CreateKey and DescribeKey answer (AWS KMS API, KeyMetadata).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct KeyMetadata {
+    #[serde(rename = "AWSAccountId")]
+    account: String,
+    key_id: String,
+    arn: String,
+    creation_date: f64,
+    enabled: bool,
+    description: String,
+    key_usage: &'static str,
+    key_state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion_date: Option<f64>,
+    origin: &'static str,
+    key_manager: &'static str,
+    customer_master_key_spec: &'static str,
+    key_spec: &'static str,
+    encryption_algorithms: [&'static str; 1],
+    multi_region: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_key_material_id: Option<String>,
+}
+
+impl KeyMetadata {
+    fn of(key: &Key, namespace: &Namespace) -> Self {
+        let record = &key.record;
+        Self {
+            account: namespace.account.clone(),
+            key_id: record.id.to_string(),
+            arn: namespace.key_arn(record.id).to_string(),
+            creation_date: record.created.as_seconds_f64(),
+            enabled: record.state == KeyState::Enabled,
+            description: record.description.clone(),
+            key_usage: ENCRYPT_DECRYPT,
+            key_state: record.state.name(),
+            deletion_date: record.deletion_date.map(Timestamp::as_seconds_f64),
+            origin: record.origin.name(),
+            key_manager: "CUSTOMER",
+            customer_master_key_spec: SYMMETRIC,
+            key_spec: SYMMETRIC,
+            encryption_algorithms: [SYMMETRIC],
+            multi_region: false,
+            current_key_material_id: key.current().map(|material| material.id.to_string()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ListKeys {
+    page: PageRequest,
+}
+
+impl Decode for ListKeys {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        Ok(Self { page: PageRequest::read(fields, 100, 1000)? })
+    }
+}
+
+impl Request for ListKeys {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let page = self.page.cut("keys", cx.ring.keys(), |key| key.record.id.to_string())?;
+        let keys = page
+            .items
+            .iter()
+            .map(|key| ListedKey { key_id: key.record.id.to_string(), key_arn: cx.arn(key).to_string() })
+            .collect();
+        Reply::answer(&KeyList { keys, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct KeyList {
+    keys: Vec<ListedKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
+    truncated: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedKey {
+    key_id: String,
+    key_arn: String,
+}
+
+#[derive(Debug)]
+pub(super) struct UpdateKeyDescription {
+    key_id: String,
+    description: String,
+}
+
+impl Decode for UpdateKeyDescription {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        Ok(Self {
+            key_id: fields.key_id("KeyId")?,
+            description: fields.required_text("Description", DESCRIPTION_LEN)?,
+        })
+    }
+}
+
+impl Request for UpdateKeyDescription {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let key = cx.key(&self.key_id, Form::IdOrArn)?;
+        let record = KeyRecord { description: self.description.clone(), ..key.record.clone() };
+        Ok(Reply::change(vec![Change::PutKey(record)]))
+    }
+}

@@ -1,0 +1,168 @@
+//! The operations: for each one a request that is parsed once, and a handler.
+//!
+//! A handler is a pure decision: it reads one keyring and answers with output and changes. It neither writes nor
+//! records; the service does both, in the order that the rules ask for.
+
+mod aliases;
+pub(super) mod crypto;
+mod keys;
+mod life;
+mod rotation;
+
+pub(super) use life::due_deletions;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::Cause;
+use super::fields::{Fields, not_supported};
+use super::key::Key;
+use super::material::Sealer;
+use super::reference::{self, Form};
+use super::ring::{Change, Keyring};
+use super::state::{Permit, permit};
+use super::{AwsError, KeyChange, KmsError, Operation};
+use crate::clock::Timestamp;
+use crate::datakey::KeyArn;
+
+/// What a handler sees: one keyring, one instant.
+pub(super) struct Context<'a> {
+    pub operation: Operation,
+    pub ring: &'a Keyring,
+    pub now: Timestamp,
+    pub sealer: &'a Sealer,
+    /// The keys that the operation concerned, for the audit log; filled also when it is refused.
+    pub touched: RefCell<Vec<KeyArn>>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(operation: Operation, ring: &'a Keyring, now: Timestamp, sealer: &'a Sealer) -> Self {
+        Self { operation, ring, now, sealer, touched: RefCell::default() }
+    }
+
+    /// The key that `name` names, in a state that permits the operation.
+    pub fn key(&self, name: &str, form: Form) -> Result<&'a Arc<Key>, KmsError> {
+        let key = reference::find(self.ring, name, form)?;
+        self.permitted(key)?;
+        Ok(key)
+    }
+
+    /// Notes that the operation concerns `key`, and asks the state table.
+    pub fn permitted(&self, key: &Key) -> Result<(), KmsError> {
+        let arn = self.arn(key);
+        if !self.touched.borrow().contains(&arn) {
+            self.touched.borrow_mut().push(arn.clone());
+        }
+        check(self.operation, key, &arn)
+    }
+
+    pub fn arn(&self, key: &Key) -> KeyArn {
+        self.ring.namespace().key_arn(key.record.id)
+    }
+}
+
+/// The state table's answer as AWS words it (rule ST-1).
+pub(super) fn check(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(), KmsError> {
+    let (state, origin) = (key.record.state, key.record.origin);
+    let in_state = |error| Err(KmsError::new(error, format!("{arn} {}", state.predicate())));
+    match permit(operation, state, origin) {
+        Permit::Allowed => Ok(()),
+        Permit::Disabled => in_state(AwsError::Disabled),
+        Permit::InvalidState if operation == Operation::CancelKeyDeletion => {
+            Err(KmsError::new(AwsError::InvalidState, format!("{arn} is not pending deletion.")))
+        }
+        Permit::InvalidState => in_state(AwsError::InvalidState),
+        Permit::Unsupported => Err(KmsError::new(
+            AwsError::UnsupportedOperation,
+            format!("{arn} origin is {} which is not valid for this operation.", origin.name()),
+        )),
+    }
+}
+
+/// What a handler decided. It may hold a plaintext, so it has no `Debug` form.
+#[derive(Default)]
+pub(super) struct Reply {
+    /// The answer; `None` for an operation without output.
+    pub output: Option<Value>,
+    /// What is to be changed.
+    pub changes: Vec<Change>,
+    /// What mounts must know once the changes are durable.
+    pub notice: Option<(KeyArn, KeyChange)>,
+}
+
+impl Reply {
+    /// An answer that changes nothing.
+    fn answer(output: &impl Serialize) -> Result<Self, KmsError> {
+        Ok(Self { output: Some(json(output)?), ..Self::default() })
+    }
+
+    /// A change without output.
+    fn change(changes: Vec<Change>) -> Self {
+        Self { changes, ..Self::default() }
+    }
+}
+
+/// A request that was read, ready to be decided on.
+pub(super) trait Request {
+    /// Decides.
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError>;
+}
+
+/// A request's reading from JSON; [`decode`] ends it.
+trait Decode: Request + Sized + 'static {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError>;
+}
+
+/// Reads the request of `operation`.
+pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dyn Request>, KmsError> {
+    fn read<T: Decode>(fields: &mut Fields) -> Result<Box<dyn Request>, KmsError> {
+        let request = T::decode(fields)?;
+        fields.finish()?;
+        Ok(Box::new(request))
+    }
+    match operation {
+        Operation::CreateKey => read::<keys::CreateKey>(fields),
+        Operation::DescribeKey => read::<keys::DescribeKey>(fields),
+        Operation::ListKeys => read::<keys::ListKeys>(fields),
+        Operation::UpdateKeyDescription => read::<keys::UpdateKeyDescription>(fields),
+        Operation::CreateAlias => read::<aliases::CreateAlias>(fields),
+        Operation::UpdateAlias => read::<aliases::UpdateAlias>(fields),
+        Operation::DeleteAlias => read::<aliases::DeleteAlias>(fields),
+        Operation::ListAliases => read::<aliases::ListAliases>(fields),
+        Operation::EnableKey => read::<life::EnableKey>(fields),
+        Operation::DisableKey => read::<life::DisableKey>(fields),
+        Operation::ScheduleKeyDeletion => read::<life::ScheduleKeyDeletion>(fields),
+        Operation::CancelKeyDeletion => read::<life::CancelKeyDeletion>(fields),
+        Operation::RotateKeyOnDemand => read::<rotation::RotateKeyOnDemand>(fields),
+        Operation::ListKeyRotations => read::<rotation::ListKeyRotations>(fields),
+        Operation::GetKeyRotationStatus => read::<rotation::GetKeyRotationStatus>(fields),
+        Operation::Encrypt => read::<crypto::Encrypt>(fields),
+        Operation::Decrypt => read::<crypto::Decrypt>(fields),
+        Operation::ReEncrypt => read::<crypto::ReEncrypt>(fields),
+        Operation::GenerateDataKey => read::<crypto::GenerateDataKey>(fields),
+        Operation::GenerateDataKeyWithoutPlaintext => read::<crypto::GenerateDataKeyWithoutPlaintext>(fields),
+        Operation::GenerateRandom => read::<crypto::GenerateRandom>(fields),
+        Operation::CreateGrant
+        | Operation::ListGrants
+        | Operation::GetKeyPolicy
+        | Operation::PutKeyPolicy
+        | Operation::ListKeyPolicies
+        | Operation::ListResourceTags
+        | Operation::RetireGrant
+        | Operation::RevokeGrant
+        | Operation::EnableKeyRotation
+        | Operation::DisableKeyRotation
+        | Operation::TagResource
+        | Operation::UntagResource
+        | Operation::GetParametersForImport
+        | Operation::ImportKeyMaterial
+        | Operation::DeleteImportedKeyMaterial => Err(not_supported(operation.name())),
+    }
+}
+
+fn json(output: &impl Serialize) -> Result<Value, KmsError> {
+    serde_json::to_value(output).map_err(|error| KmsError::failed(Cause::Store, error.to_string()))
+}

@@ -1,0 +1,336 @@
+//! Reading a request: JSON members into typed values, with AWS's words for what does not fit.
+//!
+//! A request is parsed once into a structure that can only hold valid values. A member of the wrong type ends it
+//! (`SerializationException`); members out of range are all counted (`2 validation errors detected: ...`). What was read
+//! is kept for the audit log, except blobs: those may be secret.
+
+use std::ops::RangeInclusive;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{AwsError, KmsError};
+use crate::context::EncryptionContext;
+
+/// Characters of a KeyId in any of its forms.
+const KEY_ID_LEN: RangeInclusive<usize> = 1..=2048;
+/// Pairs in an encryption context at most; AWS gives no number but bounds the request, so this bounds it too.
+const CONTEXT_PAIRS_MAX: usize = 1024;
+
+/// The members of a request that are still to be read.
+#[derive(Debug, Default)]
+pub struct Fields {
+    members: Map<String, Value>,
+    violations: Vec<String>,
+    read: Map<String, Value>,
+}
+
+impl Fields {
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// `SerializationException` where it is not a JSON object.
+    pub fn new(request: Value) -> Result<Self, KmsError> {
+        match request {
+            Value::Object(members) => Ok(Self { members, ..Self::default() }),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(serialization("a request is a JSON object"))
+            }
+        }
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// `ValidationException` with every violation; `SerializationException` for a member that the operation does not
+    /// have, since ignoring a misspelt one would do something else than was asked.
+    pub fn finish(&mut self) -> Result<(), KmsError> {
+        if let Some(name) = self.members.keys().next() {
+            return Err(serialization(&format!("Unknown member: {name}")));
+        }
+        let count = self.violations.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let noun = if count == 1 { "error" } else { "errors" };
+        let list = self.violations.join("; ");
+        Err(KmsError::new(AwsError::Validation, format!("{count} validation {noun} detected: {list}")))
+    }
+
+    /// What was read, with AWS's lower-case member names, for the audit log. No blob is in it.
+    pub fn take_read(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.read)
+    }
+
+    /// A string whose length in characters lies in `len`.
+    pub fn text(
+        &mut self,
+        name: &'static str,
+        len: RangeInclusive<usize>,
+    ) -> Result<Option<String>, KmsError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let Value::String(text) = value else { return Err(mismatch(&value, "String")) };
+        self.keep(name, Value::String(text.clone()));
+        self.check_len(name, Some(&text), text.chars().count(), &len);
+        Ok(Some(text))
+    }
+
+    /// A string that must be there.
+    pub fn required_text(
+        &mut self,
+        name: &'static str,
+        len: RangeInclusive<usize>,
+    ) -> Result<String, KmsError> {
+        let text = self.text(name, len)?;
+        Ok(self.required(name, text))
+    }
+
+    /// A key id, ARN or alias that must be there.
+    pub fn key_id(&mut self, name: &'static str) -> Result<String, KmsError> {
+        self.required_text(name, KEY_ID_LEN)
+    }
+
+    /// A key id, ARN or alias that may be absent.
+    pub fn optional_key_id(&mut self, name: &'static str) -> Result<Option<String>, KmsError> {
+        self.text(name, KEY_ID_LEN)
+    }
+
+    /// Bytes in base64, `len` of them; wiped when they are dropped.
+    pub fn blob(
+        &mut self,
+        name: &'static str,
+        len: RangeInclusive<usize>,
+    ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
+        let bytes = match self.take(name) {
+            None => None,
+            Some(Value::String(mut text)) => {
+                let bytes = BASE64.decode(&text).map(Zeroizing::new);
+                text.zeroize();
+                Some(bytes.map_err(|_| KmsError::bare(AwsError::Serialization))?)
+            }
+            Some(other) => return Err(mismatch(&other, "Blob")),
+        };
+        if let Some(bytes) = &bytes {
+            self.check_len(name, None, bytes.len(), &len);
+        }
+        Ok(self.required(name, bytes))
+    }
+
+    /// A whole number in `range`.
+    pub fn integer(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<u32>, KmsError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(number) = value.as_i64() else { return Err(mismatch(&value, "Integer")) };
+        self.keep(name, value);
+        let at = lower_camel(name);
+        if number < i64::from(*range.start()) {
+            let min = range.start();
+            self.violations.push(format!(
+                "Value '{number}' at '{at}' failed to satisfy constraint: Member must have value greater than or \
+                 equal to {min}"
+            ));
+        } else if number > i64::from(*range.end()) {
+            let max = range.end();
+            self.violations.push(format!(
+                "Value '{number}' at '{at}' failed to satisfy constraint: Member must have value less than or equal \
+                 to {max}"
+            ));
+        }
+        Ok(Some(u32::try_from(number).unwrap_or(*range.start())))
+    }
+
+    /// A truth value; absent is false.
+    pub fn flag(&mut self, name: &'static str) -> Result<bool, KmsError> {
+        let Some(value) = self.take(name) else { return Ok(false) };
+        let Some(flag) = value.as_bool() else { return Err(mismatch(&value, "Boolean")) };
+        self.keep(name, value);
+        Ok(flag)
+    }
+
+    /// One of `choices`.
+    pub fn choice(
+        &mut self,
+        name: &'static str,
+        choices: &'static [&'static str],
+    ) -> Result<Option<&'static str>, KmsError> {
+        let Some(text) = self.text(name, 0..=usize::MAX)? else { return Ok(None) };
+        let choice = choices.iter().copied().find(|choice| *choice == text);
+        if choice.is_none() {
+            self.violations.push(format!(
+                "Value '{text}' at '{}' failed to satisfy constraint: Member must satisfy enum value set: [{}]",
+                lower_camel(name),
+                choices.join(", ")
+            ));
+        }
+        Ok(choice)
+    }
+
+    /// An encryption context; an absent one is empty.
+    pub fn context(&mut self, name: &'static str) -> Result<EncryptionContext, KmsError> {
+        let Some(value) = self.take(name) else { return Ok(EncryptionContext::default()) };
+        let Value::Object(pairs) = &value else { return Err(mismatch(&value, "Map")) };
+        if pairs.len() > CONTEXT_PAIRS_MAX {
+            self.violations.push(format!(
+                "Value at '{}' failed to satisfy constraint: Member must have length less than or equal to \
+                 {CONTEXT_PAIRS_MAX}",
+                lower_camel(name)
+            ));
+        }
+        let context = pairs
+            .iter()
+            .map(|(key, value)| Ok((key, value.as_str().ok_or_else(|| mismatch(value, "String"))?)))
+            .collect::<Result<EncryptionContext, KmsError>>()?;
+        self.keep(name, value);
+        Ok(context)
+    }
+
+    /// A member of AWS's that this version does not carry out: refused by name unless it asks for nothing.
+    pub fn unsupported(&mut self, name: &'static str) -> Result<(), KmsError> {
+        let asks = match self.take(name) {
+            None | Some(Value::Bool(false)) => false,
+            Some(Value::Array(items)) => !items.is_empty(),
+            Some(
+                Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Object(_) | Value::Null,
+            ) => true,
+        };
+        if asks { Err(not_supported(&format!("The parameter {name}"))) } else { Ok(()) }
+    }
+
+    /// Counts a violation of a pattern.
+    pub fn violates_pattern(&mut self, name: &'static str, value: &str, pattern: &str) {
+        self.violations.push(format!(
+            "Value '{value}' at '{}' failed to satisfy constraint: Member must satisfy regular expression pattern: \
+             {pattern}",
+            lower_camel(name)
+        ));
+    }
+
+    /// Takes a member out; `null` counts as absent.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn keep(&mut self, name: &str, value: Value) {
+        self.read.insert(lower_camel(name), value);
+    }
+
+    /// Counts a violation where `value` is absent; the placeholder is never used, since [`Fields::finish`] fails then.
+    fn required<T: Default>(&mut self, name: &str, value: Option<T>) -> T {
+        value.unwrap_or_else(|| {
+            self.violations.push(format!(
+                "Value null at '{}' failed to satisfy constraint: Member must not be null",
+                lower_camel(name)
+            ));
+            T::default()
+        })
+    }
+
+    /// Counts a violation of a length; a blob's value is not shown.
+    fn check_len(&mut self, name: &str, shown: Option<&str>, len: usize, range: &RangeInclusive<usize>) {
+        let bound = if len < *range.start() {
+            format!("greater than or equal to {}", range.start())
+        } else if len > *range.end() {
+            format!("less than or equal to {}", range.end())
+        } else {
+            return;
+        };
+        let value = shown.map(|text| format!("Value '{text}'")).unwrap_or_else(|| "Value".to_owned());
+        self.violations.push(format!(
+            "{value} at '{}' failed to satisfy constraint: Member must have length {bound}",
+            lower_camel(name)
+        ));
+    }
+}
+
+/// The refusal of what AWS KMS has and this version has not.
+pub fn not_supported(what: &str) -> KmsError {
+    KmsError::new(
+        AwsError::UnsupportedOperation,
+        format!("{what} is not supported by this version of kmsfs."),
+    )
+}
+
+/// Bytes as JSON carries them.
+pub fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+fn lower_camel(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
+}
+
+fn serialization(message: &str) -> KmsError {
+    KmsError::new(AwsError::Serialization, message)
+}
+
+fn mismatch(found: &Value, expected: &str) -> KmsError {
+    let found = match found {
+        Value::Null => "NULL_VALUE",
+        Value::Bool(true) => "TRUE_VALUE",
+        Value::Bool(false) => "FALSE_VALUE",
+        Value::Number(number) if number.is_f64() => "DECIMAL_VALUE",
+        Value::Number(_) => "NUMBER_VALUE",
+        Value::String(_) => "STRING_VALUE",
+        Value::Array(_) => "LIST_VALUE",
+        Value::Object(_) => "STRUCTURE_VALUE",
+    };
+    serialization(&format!("{found} cannot be converted to {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(request: Value) -> Fields {
+        Fields::new(request).unwrap()
+    }
+
+    #[test]
+    fn every_violation_is_counted_in_aws_words() {
+        let mut fields = fields(json!({"NumberOfBytes": 0, "KeySpec": "AES_512", "KeyId": ""}));
+        fields.key_id("KeyId").unwrap();
+        fields.integer("NumberOfBytes", 1..=1024).unwrap();
+        fields.choice("KeySpec", &["AES_256", "AES_128"]).unwrap();
+        fields.blob("Plaintext", 1..=4096).unwrap();
+        let error = fields.finish().unwrap_err();
+        assert_eq!(error.error, AwsError::Validation);
+        assert_eq!(
+            error.message.unwrap(),
+            "4 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
+             greater than or equal to 1; Value '0' at 'numberOfBytes' failed to satisfy constraint: Member must have \
+             value greater than or equal to 1; Value 'AES_512' at 'keySpec' failed to satisfy constraint: Member must \
+             satisfy enum value set: [AES_256, AES_128]; Value null at 'plaintext' failed to satisfy constraint: \
+             Member must not be null"
+        );
+    }
+
+    #[test]
+    fn a_member_of_the_wrong_type_or_name_is_a_serialization_exception() {
+        let wrong = fields(json!({"KeyId": 5})).key_id("KeyId").unwrap_err();
+        assert_eq!(wrong.to_string(), "SerializationException: NUMBER_VALUE cannot be converted to String");
+        let unknown = fields(json!({"KeyID": "x"})).finish().unwrap_err();
+        assert_eq!(unknown.to_string(), "SerializationException: Unknown member: KeyID");
+        let blob = fields(json!({"Plaintext": "?"})).blob("Plaintext", 1..=9).unwrap_err();
+        assert_eq!(blob.to_string(), "SerializationException");
+        assert_eq!(Fields::new(json!([])).unwrap_err().error, AwsError::Serialization);
+    }
+
+    #[test]
+    fn what_is_kept_for_the_audit_log_has_no_blob() {
+        let mut fields =
+            fields(json!({"KeyId": "k", "Plaintext": "c2VjcmV0", "EncryptionContext": {"a": "b"}}));
+        fields.key_id("KeyId").unwrap();
+        fields.blob("Plaintext", 1..=4096).unwrap();
+        fields.context("EncryptionContext").unwrap();
+        fields.finish().unwrap();
+        assert_eq!(Value::Object(fields.take_read()), json!({"keyId": "k", "encryptionContext": {"a": "b"}}));
+    }
+}

@@ -1,0 +1,207 @@
+//! Data keys of files: the key service as the filesystem sees it.
+//!
+//! It obeys the same tables and writes the same records as the operations GenerateDataKey, Decrypt and ReEncrypt.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::api::crypto::{open, seal};
+use super::api::{self, Context};
+use super::audit::AuditEvent;
+use super::key::Key;
+use super::reference::{self, Form};
+use super::ring::Keyring;
+use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
+use crate::context::EncryptionContext;
+use crate::datakey::{Asker, DataKey, DataKeyError, DataKeys, KeyArn, Usability, WrappedDataKey};
+
+/// Who a user of this machine is to the key service (rule POL-2).
+pub trait Principals: Send + Sync {
+    /// The caller that user `uid` in process `pid` is.
+    fn caller(&self, uid: u32, pid: u32, via: Via) -> Caller;
+}
+
+/// Data keys from the embedded key service.
+pub struct FileKeys {
+    kms: Arc<Kms>,
+    principals: Arc<dyn Principals>,
+}
+
+impl std::fmt::Debug for FileKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileKeys")
+    }
+}
+
+impl FileKeys {
+    /// Over `kms`.
+    pub fn new(kms: Arc<Kms>, principals: Arc<dyn Principals>) -> Self {
+        Self { kms, principals }
+    }
+
+    /// Runs `work` on the keyring as it is, and records how it ended.
+    fn recorded<T>(
+        &self,
+        operation: Operation,
+        asker: &Asker,
+        key: &str,
+        context: &EncryptionContext,
+        work: impl FnOnce(&Context<'_>) -> Result<T, KmsError>,
+    ) -> Result<T, DataKeyError> {
+        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        let cx = self.kms.context(operation, &ring);
+        let outcome = work(&cx);
+        let via = Via::Mount { volume: asker.volume.clone(), path: asker.path.clone() };
+        let caller = self.principals.caller(asker.uid, asker.pid, via);
+        let event = AuditEvent::of_call(
+            &self.kms.scene(&ring),
+            &caller,
+            operation,
+            parameters(key, context),
+            &cx.touched.borrow(),
+            outcome.as_ref().err(),
+        );
+        self.kms.record(&event).map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        outcome.map_err(|error| explain(&ring, key, &error))
+    }
+}
+
+impl DataKeys for FileKeys {
+    fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError> {
+        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        let found = reference::find(&ring, key, Form::Any).map_err(|error| explain(&ring, key, &error))?;
+        Ok(ring.namespace().key_arn(found.record.id))
+    }
+
+    fn generate(
+        &self,
+        asker: &Asker,
+        key: &str,
+        context: &EncryptionContext,
+    ) -> Result<(DataKey, WrappedDataKey), DataKeyError> {
+        self.recorded(Operation::GenerateDataKey, asker, key, context, |cx| {
+            let found = cx.key(key, Form::Any)?;
+            let data_key = DataKey::random();
+            let wrapped = wrap(cx, found, context, &data_key)?;
+            Ok((data_key, wrapped))
+        })
+    }
+
+    fn unwrap(
+        &self,
+        asker: &Asker,
+        wrapped: &WrappedDataKey,
+        context: &EncryptionContext,
+    ) -> Result<DataKey, DataKeyError> {
+        self.recorded(Operation::Decrypt, asker, wrapped.key.as_str(), context, |cx| {
+            unwrap(cx, wrapped, context)
+        })
+    }
+
+    fn reuse(
+        &self,
+        asker: &Asker,
+        wrapped: &WrappedDataKey,
+        context: &EncryptionContext,
+    ) -> Result<(), DataKeyError> {
+        self.recorded(Operation::Decrypt, asker, wrapped.key.as_str(), context, |cx| {
+            cx.key(wrapped.key.as_str(), Form::IdOrArn).map(|_| ())
+        })
+    }
+
+    fn rewrap(
+        &self,
+        asker: &Asker,
+        wrapped: &WrappedDataKey,
+        context: &EncryptionContext,
+        to: Option<&str>,
+    ) -> Result<WrappedDataKey, DataKeyError> {
+        let to = to.unwrap_or(wrapped.key.as_str());
+        self.recorded(Operation::ReEncrypt, asker, wrapped.key.as_str(), context, |cx| {
+            let data_key = unwrap(cx, wrapped, context)?;
+            wrap(cx, cx.key(to, Form::Any)?, context, &data_key)
+        })
+    }
+
+    fn state(&self, key: &KeyArn) -> Result<Usability, DataKeyError> {
+        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        Ok(usability(&ring, key))
+    }
+}
+
+fn wrap(
+    cx: &Context<'_>,
+    key: &Key,
+    context: &EncryptionContext,
+    data_key: &DataKey,
+) -> Result<WrappedDataKey, KmsError> {
+    let (blob, material) = seal(cx, key, context, data_key.expose())?;
+    let (version, material_id) = (material.version, *material.id.as_bytes());
+    Ok(WrappedDataKey { key: cx.arn(key), version, material_id, blob })
+}
+
+fn unwrap(
+    cx: &Context<'_>,
+    wrapped: &WrappedDataKey,
+    context: &EncryptionContext,
+) -> Result<DataKey, KmsError> {
+    let opened = open(cx, &wrapped.blob, Some(wrapped.key.as_str()), context)?;
+    DataKey::from_slice(&opened.plaintext).ok_or_else(|| KmsError::bare(AwsError::InvalidCiphertext))
+}
+
+/// What a key permits of files; a tombstone says that it was deleted.
+fn usability(ring: &Keyring, key: &KeyArn) -> Usability {
+    let Some(id) = ring.namespace().key_id_of(key) else { return Usability::Unknown };
+    match (ring.key(id), ring.tombstone(id)) {
+        (Some(key), _) => key.record.state.usability(),
+        (None, Some(_)) => Usability::PendingDeletion,
+        (None, None) => Usability::Unknown,
+    }
+}
+
+/// The service's refusal, in the filesystem's terms.
+fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
+    let arn = match reference::find(ring, key, Form::Any) {
+        Ok(found) => ring.namespace().key_arn(found.record.id),
+        Err(_) => KeyArn::new(key),
+    };
+    match error.error {
+        AwsError::Disabled | AwsError::InvalidState => {
+            let usability = usability(ring, &arn);
+            DataKeyError::Unusable(arn, usability)
+        }
+        AwsError::NotFound => match usability(ring, &arn) {
+            Usability::PendingDeletion => DataKeyError::Unusable(arn, Usability::PendingDeletion),
+            // A file names its CMK by ARN; whatever else is not found was named by a person.
+            _ if key.starts_with("arn:") => DataKeyError::Unusable(arn, Usability::Unknown),
+            _ => DataKeyError::NotFound(key.to_owned()),
+        },
+        AwsError::InvalidCiphertext | AwsError::IncorrectKey => DataKeyError::Inauthentic,
+        AwsError::AccessDenied | AwsError::NotAuthorized => {
+            DataKeyError::Denied(error.message.clone().unwrap_or_default())
+        }
+        AwsError::AlreadyExists
+        | AwsError::Conflict
+        | AwsError::DryRunOperation
+        | AwsError::InvalidAliasName
+        | AwsError::InvalidArn
+        | AwsError::InvalidKeyUsage
+        | AwsError::InvalidMarker
+        | AwsError::Internal
+        | AwsError::LimitExceeded
+        | AwsError::Serialization
+        | AwsError::UnknownOperation
+        | AwsError::UnsupportedOperation
+        | AwsError::Validation => DataKeyError::Failed(error.to_string()),
+    }
+}
+
+fn parameters(key: &str, context: &EncryptionContext) -> Map<String, Value> {
+    let pairs = context.pairs().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+    Map::from_iter([
+        ("keyId".to_owned(), Value::from(key)),
+        ("encryptionContext".to_owned(), Value::Object(pairs)),
+        ("encryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
+    ])
+}

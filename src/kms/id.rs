@@ -1,0 +1,194 @@
+//! Names: key ids, key material ids, alias names, and the ARNs made of them.
+//!
+//! A name that is held here is well formed; whether anything of that name exists is the keyring's to say.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::crypto::rng;
+use crate::datakey::{KeyArn, MATERIAL_ID_LEN};
+
+/// The id of a CMK: a random UUID (version 4), in text as lower-case hexadecimal with hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Uuid);
+
+impl KeyId {
+    /// Bytes of an id.
+    pub const LEN: usize = 16;
+
+    /// A fresh id.
+    pub fn random() -> Self {
+        Self(uuid::Builder::from_random_bytes(rng::bytes()).into_uuid())
+    }
+
+    /// Reads the canonical text form and no other (AWS KMS refuses a UUID without hyphens or in upper case).
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(Uuid::try_parse(text).ok()?);
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// From its bytes, as a ciphertext carries it.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// The id of a backing key (AWS: key material id): 32 bytes, in text 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MaterialId([u8; MATERIAL_ID_LEN]);
+
+impl MaterialId {
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; MATERIAL_ID_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the canonical text form and no other.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; MATERIAL_ID_LEN];
+        if text.len() != 2 * MATERIAL_ID_LEN {
+            return None;
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; MATERIAL_ID_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Display for MaterialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The name of an alias with its prefix: `alias/NAME`, [`AliasName::MAX_LEN`] characters of `[a-zA-Z0-9/_-]` at most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AliasName(String);
+
+impl AliasName {
+    /// What every alias begins with.
+    pub const PREFIX: &str = "alias/";
+    /// What the aliases of AWS managed keys begin with.
+    pub const RESERVED_PREFIX: &str = "alias/aws/";
+    /// Characters at most, with the prefix.
+    pub const MAX_LEN: usize = 256;
+
+    /// Reads a name that is well formed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix(Self::PREFIX)?;
+        let fits = !name.is_empty()
+            && text.len() <= Self::MAX_LEN
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The name as text, with its prefix.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AliasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The account and the region that the names of a home live in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// The account: 12 digits.
+    pub account: String,
+    /// The region, such as `us-east-1`.
+    pub region: String,
+}
+
+impl Namespace {
+    /// `arn:aws:kms:REGION:ACCOUNT:key/ID`.
+    pub fn key_arn(&self, id: KeyId) -> KeyArn {
+        KeyArn::new(format!("arn:aws:kms:{}:{}:key/{id}", self.region, self.account))
+    }
+
+    /// `arn:aws:kms:REGION:ACCOUNT:alias/NAME`.
+    pub fn alias_arn(&self, name: &AliasName) -> String {
+        format!("arn:aws:kms:{}:{}:{name}", self.region, self.account)
+    }
+
+    /// The id in an ARN of a key of this account and region; `None` for any other text.
+    pub fn key_id_of(&self, arn: &KeyArn) -> Option<KeyId> {
+        let resource = arn.as_str().strip_prefix("arn:aws:kms:")?;
+        let resource = resource.strip_prefix(self.region.as_str())?.strip_prefix(':')?;
+        let resource = resource.strip_prefix(self.account.as_str())?.strip_prefix(":key/")?;
+        KeyId::parse(resource)
+    }
+}
+
+const fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_id_has_one_text_form() {
+        let id = KeyId::random();
+        assert_eq!(KeyId::parse(&id.to_string()), Some(id));
+        assert_eq!(KeyId::parse("6F1B6A0C-0000-4000-8000-000000000000"), None);
+        assert_eq!(KeyId::parse("6f1b6a0c000040008000000000000000"), None);
+        assert_eq!(KeyId::parse(""), None);
+    }
+
+    #[test]
+    fn a_material_id_has_one_text_form() {
+        let id = MaterialId::from_bytes(rng::bytes());
+        assert_eq!(MaterialId::parse(&id.to_string()), Some(id));
+        assert_eq!(MaterialId::parse(&id.to_string().to_uppercase().replace('0', "A")), None);
+        assert_eq!(MaterialId::parse("00"), None);
+        assert_eq!(MaterialId::parse(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn al_1_an_alias_name_has_a_prefix_and_a_few_characters() {
+        assert!(AliasName::parse("alias/a/b_c-D9").is_some());
+        assert!(AliasName::parse(&format!("alias/{}", "a".repeat(250))).is_some());
+        for wrong in ["", "a", "alias/", "alias/a b", "alias/a:b", "alias/ä"] {
+            assert!(AliasName::parse(wrong).is_none(), "{wrong:?}");
+        }
+        assert!(AliasName::parse(&format!("alias/{}", "a".repeat(251))).is_none());
+    }
+
+    #[test]
+    fn an_arn_of_another_account_region_or_kind_has_no_key_id_here() {
+        let here = Namespace { account: "000000000000".into(), region: "us-east-1".into() };
+        let id = KeyId::random();
+        assert_eq!(here.key_id_of(&here.key_arn(id)), Some(id));
+        let there = Namespace { region: "us-east-11".into(), ..here.clone() };
+        assert_eq!(here.key_id_of(&there.key_arn(id)), None);
+        assert_eq!(there.key_id_of(&here.key_arn(id)), None);
+        assert_eq!(here.key_id_of(&KeyArn::new("arn:aws:kms:us-east-1:000000000000:alias/x")), None);
+    }
+}

@@ -1,0 +1,235 @@
+//! The life of a key as two tables: what each state permits, and where each event leads.
+//!
+//! Every other module asks these tables; none compares states by itself. The tables are total: a new operation, state
+//! or event does not compile until its cells are filled in. `docs/KEYS.md` prints them, and a test compares.
+
+use super::Operation;
+use crate::datakey::Usability;
+
+/// The state of a key (AWS KMS Developer Guide, "Key states of AWS KMS keys"). A key has this one state and no flag
+/// beside it (rule ST-2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// Usable.
+    Enabled,
+    /// Not usable until it is enabled.
+    Disabled,
+    /// Waiting for its deletion date.
+    PendingDeletion,
+    /// Without its imported material, or a part of it.
+    PendingImport,
+    /// Its custom key store is disconnected.
+    Unavailable,
+}
+
+impl KeyState {
+    /// Every state, in the order of the tables' columns.
+    pub const ALL: [Self; 5] =
+        [Self::Enabled, Self::Disabled, Self::PendingDeletion, Self::PendingImport, Self::Unavailable];
+
+    /// AWS's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "Enabled",
+            Self::Disabled => "Disabled",
+            Self::PendingDeletion => "PendingDeletion",
+            Self::PendingImport => "PendingImport",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    /// The state of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// What it means for the files of the key.
+    pub const fn usability(self) -> Usability {
+        match self {
+            Self::Enabled => Usability::Usable,
+            // A disconnected key store gives the key back when it is connected: like a disabled key, not a lost one.
+            Self::Disabled | Self::Unavailable => Usability::Disabled,
+            Self::PendingDeletion => Usability::PendingDeletion,
+            Self::PendingImport => Usability::PendingImport,
+        }
+    }
+
+    /// The words of AWS's messages: `ARN is disabled.`
+    pub const fn predicate(self) -> &'static str {
+        match self {
+            Self::Enabled => "is enabled.",
+            Self::Disabled => "is disabled.",
+            Self::PendingDeletion => "is pending deletion.",
+            Self::PendingImport => "is pending import.",
+            Self::Unavailable => "is unavailable.",
+        }
+    }
+}
+
+/// Where a key's material comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The service makes it.
+    AwsKms,
+    /// The caller imports it.
+    External,
+}
+
+impl Origin {
+    /// Every origin.
+    pub const ALL: [Self; 2] = [Self::AwsKms, Self::External];
+
+    /// AWS's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AwsKms => "AWS_KMS",
+            Self::External => "EXTERNAL",
+        }
+    }
+
+    /// The origin of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.name() == name)
+    }
+}
+
+/// Whether an operation may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permit {
+    /// It may.
+    Allowed,
+    /// `DisabledException`.
+    Disabled,
+    /// `KMSInvalidStateException`.
+    InvalidState,
+    /// `UnsupportedOperationException`: not for a key of this origin, whatever its state.
+    Unsupported,
+}
+
+/// What `state` permits of `operation` on a key of `origin` (rule ST-1). Operations that name no key are permitted.
+pub const fn permit(operation: Operation, state: KeyState, origin: Origin) -> Permit {
+    permits(operation, origin)[state as usize]
+}
+
+/// One row of the table: a cell a state, in the order of [`KeyState::ALL`].
+const fn permits(operation: Operation, origin: Origin) -> [Permit; KeyState::ALL.len()] {
+    use Operation as O;
+    use Permit::{Allowed as OK, Disabled as DIS, InvalidState as INV, Unsupported as UNS};
+    match (operation, origin) {
+        // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable
+        (
+            O::Encrypt | O::Decrypt | O::ReEncrypt | O::GenerateDataKey | O::GenerateDataKeyWithoutPlaintext,
+            _,
+        ) => [OK, DIS, INV, INV, INV],
+        (O::CreateGrant, _) => [OK, DIS, INV, INV, OK],
+        (
+            O::DescribeKey
+            | O::ListAliases
+            | O::ListGrants
+            | O::GetKeyPolicy
+            | O::PutKeyPolicy
+            | O::ListKeyPolicies
+            | O::ListResourceTags
+            | O::RetireGrant
+            | O::RevokeGrant
+            | O::DeleteAlias
+            | O::ListKeyRotations,
+            _,
+        ) => [OK, OK, OK, OK, OK],
+        (O::EnableKey | O::DisableKey, _) => [OK, OK, INV, INV, OK],
+        (O::EnableKeyRotation | O::DisableKeyRotation, Origin::AwsKms) => [OK, DIS, INV, UNS, UNS],
+        (O::EnableKeyRotation | O::DisableKeyRotation, Origin::External) => [UNS, UNS, UNS, UNS, UNS],
+        (O::RotateKeyOnDemand, _) => [OK, DIS, INV, INV, UNS],
+        (O::GetKeyRotationStatus, _) => [OK, OK, OK, UNS, UNS],
+        (
+            O::UpdateAlias
+            | O::CreateAlias
+            | O::TagResource
+            | O::UntagResource
+            | O::UpdateKeyDescription
+            | O::ScheduleKeyDeletion,
+            _,
+        ) => [OK, OK, INV, OK, OK],
+        (O::CancelKeyDeletion, _) => [INV, INV, OK, INV, INV],
+        (O::GetParametersForImport | O::ImportKeyMaterial, Origin::AwsKms) => [UNS, UNS, INV, UNS, UNS],
+        (O::GetParametersForImport | O::ImportKeyMaterial, Origin::External) => [OK, OK, INV, OK, UNS],
+        (O::DeleteImportedKeyMaterial, Origin::AwsKms) => [UNS, UNS, UNS, UNS, UNS],
+        (O::DeleteImportedKeyMaterial, Origin::External) => [OK, OK, OK, OK, UNS],
+        (O::CreateKey | O::ListKeys | O::GenerateRandom, _) => [OK, OK, OK, OK, OK],
+    }
+}
+
+/// Something that happens to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// EnableKey.
+    Enable,
+    /// DisableKey.
+    Disable,
+    /// ScheduleKeyDeletion.
+    ScheduleDeletion,
+    /// CancelKeyDeletion while all of the key's material is there.
+    CancelDeletion,
+    /// CancelKeyDeletion while imported material is missing.
+    CancelDeletionWithoutMaterial,
+    /// An import after which all of the key's material is there.
+    MaterialComplete,
+    /// Imported material was deleted or expired.
+    MaterialLost,
+    /// The deletion date has come.
+    DeletionDue,
+}
+
+impl Event {
+    /// Every event.
+    pub const ALL: [Self; 8] = [
+        Self::Enable,
+        Self::Disable,
+        Self::ScheduleDeletion,
+        Self::CancelDeletion,
+        Self::CancelDeletionWithoutMaterial,
+        Self::MaterialComplete,
+        Self::MaterialLost,
+        Self::DeletionDue,
+    ];
+}
+
+/// Where an event leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// To this state.
+    To(KeyState),
+    /// The key and its material are destroyed; a tombstone stays.
+    Destroyed,
+    /// It cannot happen in this state.
+    Refused,
+}
+
+/// Where `event` leads from `state`.
+pub const fn next(state: KeyState, event: Event) -> Next {
+    nexts(event)[state as usize]
+}
+
+/// One row of the table: a cell a state, in the order of [`KeyState::ALL`].
+const fn nexts(event: Event) -> [Next; KeyState::ALL.len()] {
+    const ENA: Next = Next::To(KeyState::Enabled);
+    const DIS: Next = Next::To(KeyState::Disabled);
+    const DEL: Next = Next::To(KeyState::PendingDeletion);
+    const IMP: Next = Next::To(KeyState::PendingImport);
+    const UNA: Next = Next::To(KeyState::Unavailable);
+    const NO: Next = Next::Refused;
+    match event {
+        // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable
+        Event::Enable => [ENA, ENA, NO, NO, UNA],
+        Event::Disable => [DIS, DIS, NO, NO, UNA],
+        Event::ScheduleDeletion => [DEL, DEL, NO, DEL, DEL],
+        Event::CancelDeletion => [NO, NO, DIS, NO, NO],
+        Event::CancelDeletionWithoutMaterial => [NO, NO, IMP, NO, NO],
+        Event::MaterialComplete => [ENA, DIS, NO, ENA, NO],
+        Event::MaterialLost => [IMP, IMP, DEL, IMP, NO],
+        Event::DeletionDue => [NO, NO, Next::Destroyed, NO, NO],
+    }
+}
+
+#[cfg(test)]
+mod tests;
