@@ -1,13 +1,26 @@
 //! A home: the directory where the local key service lives.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::HomeError;
-use crate::clock::Clock;
+use parking_lot::RwLock;
+
+use super::root::{self, RootKey};
+use super::sqlite::{self, SqliteStore};
+use super::{HomeError, audit, database, keyfile, migrations, setup};
+use crate::clock::{SystemClock, Timestamp};
+use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
-use crate::kms::{Caller, Kms, StateObserver, Via};
+use crate::kms::files::{FileKeys, Principals};
+use crate::kms::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
+use crate::kms::{Caller, Kms, KmsError, StateObserver, Via};
+
+/// The directory of control sockets in a home.
+pub const RUN_DIR: &str = "run";
 
 /// How a home is made.
 #[derive(Debug, Clone)]
@@ -23,17 +36,31 @@ pub struct SetupOptions {
 }
 
 /// An open, unlocked home.
-#[derive(Debug)]
-pub struct Home(());
+pub struct Home {
+    dir: PathBuf,
+    run_dir: PathBuf,
+    account: String,
+    region: String,
+    store: Arc<SqliteStore>,
+    kms: Arc<Kms>,
+    principals: Arc<Users>,
+    authenticator: Arc<VolumeKey>,
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Home({})", self.dir.display())
+    }
+}
 
 impl Home {
     /// Makes a home in `dir`, which must be absent or empty, and opens it. Nothing is left behind on failure.
     ///
     /// # Errors
     /// As [`HomeError`] says.
-    pub fn setup(dir: &Path, options: SetupOptions) -> Result<Self, HomeError> {
-        let _ = options;
-        Err(HomeError::NotFound(dir.to_path_buf()))
+    pub fn setup(dir: &Path, options: &SetupOptions) -> Result<Self, HomeError> {
+        setup::make(dir, options)?;
+        Self::open(dir)
     }
 
     /// Opens the home in `dir`, unlocks it with the key file that it remembers and verifies the whole store.
@@ -41,67 +68,186 @@ impl Home {
     /// # Errors
     /// As [`HomeError`] says.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
-        Err(HomeError::NotFound(dir.to_path_buf()))
+        let path = dir.join(database::FILE_NAME);
+        if !path.exists() {
+            return Err(HomeError::NotFound(dir.to_owned()));
+        }
+        let dir = std::fs::canonicalize(dir).map_err(|error| HomeError::Io(dir.to_owned(), error))?;
+        let path = dir.join(database::FILE_NAME);
+        let mut connection = database::open(&path)?;
+        if !sqlite::is_a_store(&connection, &path)? {
+            return Err(HomeError::Corrupted(path, "it has none of the tables of a key store".to_owned()));
+        }
+        migrations::migrate(&mut connection, &path)?;
+        let root = unlock(&sqlite::slots(&connection, &path)?)?;
+        let store = Arc::new(SqliteStore::new(&path, connection, root.ledger())?);
+        let log = dir.join(audit::FILE_NAME);
+        let log = audit::FileAuditLog::open(&log).map_err(|error| HomeError::Io(log, error))?;
+        let ring = store.ring().map_err(from_failure(&path))?;
+        let kms = Kms::new(store.clone(), root.sealer(), Arc::new(SystemClock), Arc::new(log));
+        let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
+        let namespace = ring.namespace();
+        Ok(Self {
+            run_dir: dir.join(RUN_DIR),
+            account: namespace.account.clone(),
+            region: namespace.region.clone(),
+            kms: Arc::new(kms),
+            principals: Arc::new(Users::new(&namespace.account, std::os::unix::fs::MetadataExt::uid(&owner))),
+            authenticator: Arc::new(VolumeKey { key: root.volumes(), home: store.home_id()? }),
+            store,
+            dir,
+        })
     }
 
     /// The key service.
     pub fn kms(&self) -> Arc<Kms> {
-        unimplemented!()
+        self.kms.clone()
     }
 
     /// The key service as the filesystem sees it.
     pub fn data_keys(&self) -> Arc<dyn DataKeys> {
-        unimplemented!()
+        Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()))
     }
 
     /// What volumes authenticate their configuration with.
     pub fn authenticator(&self) -> Arc<dyn Authenticator> {
-        unimplemented!()
+        self.authenticator.clone()
     }
 
     /// The caller that user `uid` in process `pid` is to the key service (rule POL-2).
     pub fn caller(&self, uid: u32, pid: u32, via: Via) -> Caller {
-        let _ = (uid, pid, via);
-        unimplemented!()
+        self.principals.caller(uid, pid, via)
+    }
+
+    /// Everything that the home knows of its keys now, but for their material.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub fn keyring(&self) -> Result<Arc<Keyring>, StoreFailure> {
+        self.store.ring()
     }
 
     /// Where mounts put their control sockets (mode 0700).
     pub fn run_dir(&self) -> &Path {
-        unimplemented!()
+        &self.run_dir
     }
 
     /// The home's directory.
     pub fn dir(&self) -> &Path {
-        unimplemented!()
+        &self.dir
     }
 
     /// The account in the ARNs.
     pub fn account(&self) -> &str {
-        unimplemented!()
+        &self.account
     }
 
     /// The region in the ARNs.
     pub fn region(&self) -> &str {
-        unimplemented!()
+        &self.region
     }
 
-    /// The home's clock: never behind the latest time that the store has seen.
-    pub fn clock(&self) -> Arc<dyn Clock> {
-        unimplemented!()
+    /// The time, by the home's clock: never behind the latest that the store has seen.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub fn now(&self) -> Result<Timestamp, StoreFailure> {
+        Ok(self.kms.now(&*self.store.ring()?))
     }
 
     /// Moves a simulated clock ahead, for every process; `false` where the home has a real one.
     ///
     /// # Errors
-    /// As [`HomeError`] says.
-    pub fn advance_clock(&self, by: Duration) -> Result<bool, HomeError> {
-        let _ = by;
-        unimplemented!()
+    /// [`KmsError`] where the store cannot be changed.
+    pub fn advance_clock(&self, by: Duration) -> Result<bool, KmsError> {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let mut moved = false;
+        self.store.update(&mut |ring| {
+            let clock = ring.clock();
+            let Some(offset) = clock.simulated_offset else { return Ok(Vec::new()) };
+            moved = true;
+            let simulated_offset = Some(offset.saturating_add(by));
+            Ok(vec![Change::SetClock(ClockRecord { simulated_offset, ..clock })])
+        })?;
+        Ok(moved)
     }
 
     /// Has `observer` told of changes of keys' usability that are made through [`Home::kms`].
     pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
-        let _ = observer;
-        unimplemented!()
+        self.kms.set_observer(observer);
+    }
+}
+
+/// The root key, by the first slot whose key file fits.
+fn unlock(slots: &[super::rows::Row]) -> Result<RootKey, HomeError> {
+    let mut refusal = None;
+    for slot in slots {
+        let Some(path) = root::key_file_of(slot) else { continue };
+        let path = Path::new(OsStr::from_bytes(path));
+        let attempt = keyfile::read(path).and_then(|bytes| {
+            RootKey::unlock(slot, &bytes).ok_or_else(|| HomeError::KeyFileWrong(path.to_owned()))
+        });
+        match attempt {
+            Ok(root) => return Ok(root),
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    Err(refusal
+        .unwrap_or_else(|| HomeError::Tampered("the home has no slot that a key file unlocks".to_owned())))
+}
+
+fn from_failure(path: &Path) -> impl FnOnce(StoreFailure) -> HomeError {
+    let path = path.to_owned();
+    move |failure| match failure {
+        StoreFailure::Tampered(what) => HomeError::Tampered(what),
+        StoreFailure::Failed(what) => HomeError::Corrupted(path, what),
+    }
+}
+
+/// The users of this machine as principals.
+struct Users {
+    account: String,
+    owner: u32,
+    names: RwLock<HashMap<u32, String>>,
+}
+
+impl Users {
+    fn new(account: &str, owner: u32) -> Self {
+        Self { account: account.to_owned(), owner, names: RwLock::default() }
+    }
+
+    /// A user's name; one without a name is called by number. Asked once for each user.
+    fn name(&self, uid: u32) -> String {
+        if let Some(name) = self.names.read().get(&uid) {
+            return name.clone();
+        }
+        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+        let name = user.ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        self.names.write().insert(uid, name.clone());
+        name
+    }
+}
+
+impl Principals for Users {
+    fn caller(&self, uid: u32, pid: u32, via: Via) -> Caller {
+        let user = self.name(uid);
+        let resource = if uid == 0 || uid == self.owner { "root".to_owned() } else { format!("user/{user}") };
+        Caller { principal: format!("arn:aws:iam::{}:{resource}", self.account), uid, pid, user, via }
+    }
+}
+
+/// Authenticates the records of volumes with a sub-key of the root key.
+struct VolumeKey {
+    key: MacKey,
+    home: String,
+}
+
+impl Authenticator for VolumeKey {
+    fn mac(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        self.key.sign(&[&(purpose.len() as u64).to_be_bytes(), purpose.as_bytes(), message])
+    }
+
+    fn identity(&self) -> String {
+        self.home.clone()
     }
 }

@@ -1,7 +1,25 @@
 //! The embedded key store: a home directory with a SQLite database, sealed and tamper-evident.
+//!
+//! ```text
+//! HOME/keys.db      the keyring, sealed and authenticated under the root key (SQLite, WAL)
+//! HOME/audit.log    one JSON line a record
+//! HOME/run/         control sockets of mounts
+//! ```
+//!
+//! Directories are made with mode 0700, files with 0600. The root key is nowhere in the clear: a slot holds it, sealed under
+//! what the key file derives to.
 
+pub mod audit;
+mod database;
 pub mod error;
 pub mod home;
+mod keyfile;
+mod ledger;
+mod migrations;
+mod root;
+mod rows;
+mod setup;
+mod sqlite;
 
 pub use error::HomeError;
 pub use home::{Home, SetupOptions};

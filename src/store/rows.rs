@@ -1,0 +1,197 @@
+//! Rows: how the records of the key service look in the database's tables.
+//!
+//! A record has exactly one row, column by column, and a row that authenticates has exactly one record: what is loaded
+//! is written back to compare.
+
+use rusqlite::types::Value;
+
+use crate::clock::Timestamp;
+use crate::datakey::KeyArn;
+use crate::kms::id::{AliasName, KeyId, MaterialId};
+use crate::kms::key::{AliasRecord, KeyRecord, MaterialRecord, RotationKind, Tombstone};
+use crate::kms::material::SealedMaterial;
+use crate::kms::state::{KeyState, Origin};
+
+/// The values of a row in the order of [`Table::columns`], without the MAC.
+pub type Row = Vec<Value>;
+
+/// A table whose rows are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Facts about the home.
+    Meta,
+    /// What unlocks the root key.
+    Slots,
+    /// CMKs.
+    Keys,
+    /// Their backing keys.
+    Materials,
+    /// Their aliases.
+    Aliases,
+    /// What is left of destroyed CMKs.
+    Tombstones,
+}
+
+impl Table {
+    /// Every table, each after those that its rows refer to.
+    pub const ALL: [Self; 6] =
+        [Self::Meta, Self::Slots, Self::Keys, Self::Materials, Self::Aliases, Self::Tombstones];
+
+    /// Its name in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Slots => "slots",
+            Self::Keys => "keys",
+            Self::Materials => "materials",
+            Self::Aliases => "aliases",
+            Self::Tombstones => "tombstones",
+        }
+    }
+
+    /// Its columns without the MAC; the first one is its key.
+    pub const fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Meta => &["name", "value"],
+            Self::Slots => &["id", "kind", "parameters", "salt", "sealed"],
+            Self::Keys => &["id", "state", "origin", "description", "created", "deletion_date"],
+            Self::Materials => &["id", "key_id", "version", "rotation", "rotated", "sealed"],
+            Self::Aliases => &["name", "key_id", "created", "updated"],
+            Self::Tombstones => &["key_id", "arn", "created", "deleted"],
+        }
+    }
+}
+
+/// The row of a fact about the home.
+pub fn meta_row(name: &str, value: Value) -> Row {
+    vec![name.to_owned().into(), value]
+}
+
+/// The row of a CMK.
+pub fn key_row(key: &KeyRecord) -> Row {
+    vec![
+        key.id.to_string().into(),
+        key.state.name().to_owned().into(),
+        key.origin.name().to_owned().into(),
+        key.description.clone().into(),
+        key.created.as_millis().into(),
+        key.deletion_date.map(Timestamp::as_millis).into(),
+    ]
+}
+
+/// The CMK of a row; `None` where the row is not one that [`key_row`] writes.
+pub fn key_record(row: &Row) -> Option<KeyRecord> {
+    let [id, state, origin, description, created, deletion_date] = row.as_slice() else { return None };
+    let state = KeyState::from_name(text(state)?)?;
+    let deletion_date = optional(deletion_date, time)?;
+    // The one state is the truth; the date belongs to it and must not tell another story (rule ST-2).
+    (deletion_date.is_some() == (state == KeyState::PendingDeletion)).then_some(KeyRecord {
+        id: KeyId::parse(text(id)?)?,
+        state,
+        origin: Origin::from_name(text(origin)?)?,
+        description: text(description)?.to_owned(),
+        created: time(created)?,
+        deletion_date,
+    })
+}
+
+/// The row of a backing key.
+pub fn material_row(material: &MaterialRecord) -> Row {
+    vec![
+        material.id.to_string().into(),
+        material.key.to_string().into(),
+        i64::from(material.version).into(),
+        material.rotation.map(|(kind, _)| kind.name().to_owned()).into(),
+        material.rotation.map(|(_, date)| date.as_millis()).into(),
+        material.sealed.as_sealed().to_vec().into(),
+    ]
+}
+
+/// The backing key of a row; `None` where the row is not one that [`material_row`] writes.
+pub fn material_record(row: &Row) -> Option<MaterialRecord> {
+    let [id, key, version, kind, rotated, sealed] = row.as_slice() else { return None };
+    let kind = optional(kind, |value| RotationKind::from_name(text(value)?))?;
+    let rotation = match (kind, optional(rotated, time)?) {
+        (Some(kind), Some(date)) => Some((kind, date)),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return None,
+    };
+    let Value::Blob(sealed) = sealed else { return None };
+    Some(MaterialRecord {
+        id: MaterialId::parse(text(id)?)?,
+        key: KeyId::parse(text(key)?)?,
+        version: u32::try_from(integer(version)?).ok()?,
+        rotation,
+        sealed: SealedMaterial::from_sealed(sealed.clone()),
+    })
+}
+
+/// The row of an alias.
+pub fn alias_row(alias: &AliasRecord) -> Row {
+    vec![
+        alias.name.to_string().into(),
+        alias.key.to_string().into(),
+        alias.created.as_millis().into(),
+        alias.updated.as_millis().into(),
+    ]
+}
+
+/// The alias of a row; `None` where the row is not one that [`alias_row`] writes.
+pub fn alias_record(row: &Row) -> Option<AliasRecord> {
+    let [name, key, created, updated] = row.as_slice() else { return None };
+    Some(AliasRecord {
+        name: AliasName::parse(text(name)?)?,
+        key: KeyId::parse(text(key)?)?,
+        created: time(created)?,
+        updated: time(updated)?,
+    })
+}
+
+/// The row of a tombstone.
+pub fn tombstone_row(tombstone: &Tombstone) -> Row {
+    vec![
+        tombstone.key.to_string().into(),
+        tombstone.arn.to_string().into(),
+        tombstone.created.as_millis().into(),
+        tombstone.deleted.as_millis().into(),
+    ]
+}
+
+/// The tombstone of a row; `None` where the row is not one that [`tombstone_row`] writes.
+pub fn tombstone_record(row: &Row) -> Option<Tombstone> {
+    let [key, arn, created, deleted] = row.as_slice() else { return None };
+    Some(Tombstone {
+        key: KeyId::parse(text(key)?)?,
+        arn: KeyArn::new(text(arn)?),
+        created: time(created)?,
+        deleted: time(deleted)?,
+    })
+}
+
+/// A text value.
+pub fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) => Some(text),
+        Value::Null | Value::Integer(_) | Value::Real(_) | Value::Blob(_) => None,
+    }
+}
+
+/// An integer value.
+pub fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Integer(number) => Some(*number),
+        Value::Null | Value::Real(_) | Value::Text(_) | Value::Blob(_) => None,
+    }
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    integer(value).map(Timestamp::from_millis)
+}
+
+/// `Some(None)` for NULL, `None` for a value that does not parse.
+fn optional<'v, T>(value: &'v Value, parse: impl Fn(&'v Value) -> Option<T>) -> Option<Option<T>> {
+    match value {
+        Value::Null => Some(None),
+        Value::Integer(_) | Value::Real(_) | Value::Text(_) | Value::Blob(_) => parse(value).map(Some),
+    }
+}
