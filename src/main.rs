@@ -1,5 +1,7 @@
 //! The `kmsfs` command: parse, run, exit code.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kmsfs::cli::run()
 }

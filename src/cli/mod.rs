@@ -1,1 +1,118 @@
 //! The command line: arguments, commands and output. The one place that prints, and the composition root.
+//!
+//! A command answers `Result<Code>`; an error is one line that names the thing, one `hint:` with the next command, and an exit
+//! code of [`exit`]. `kmsfs kms` is a world of its own: there output, errors and codes are those of `aws kms`.
+
+mod error;
+pub mod exit;
+mod home;
+mod init;
+mod inspect;
+mod keys;
+mod kms;
+mod mount;
+mod observer;
+mod setup;
+mod status;
+mod umount;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::{CliError, Result};
+use exit::Code;
+
+/// Encrypted directories whose files obey the state of their keys.
+#[derive(Debug, Parser)]
+#[command(name = "kmsfs", version, after_help = exit::HELP, disable_help_subcommand = true)]
+struct Cli {
+    /// Where the local key service lives [default: $XDG_DATA_HOME/kmsfs]
+    #[arg(long, env = "KMSFS_HOME", value_name = "DIR", global = true)]
+    home: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a home: a key store that a key file unlocks
+    Setup(setup::Setup),
+    /// The key service, with the operations, flags and output of `aws kms`
+    #[command(disable_help_flag = true)]
+    Kms(kms::Kms),
+    /// Make an encrypted directory
+    Init(init::Init),
+    /// Mount an encrypted directory
+    Mount(mount::Mount),
+    /// Unmount, and wait until everything is committed
+    Umount(umount::Umount),
+    /// The keys of the home, for people
+    Keys(keys::Keys),
+    /// What a file's header says
+    Inspect(inspect::Inspect),
+    /// The mounts that use the home
+    Status(status::Status),
+}
+
+/// Parses the arguments, runs the command, and answers the exit code of the process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    if let Err(error) = crate::sys::harden_process() {
+        log::warn!("core dumps of this process are not prevented: {error}");
+    }
+    let outcome = match cli.command {
+        Command::Setup(command) => command.run(cli.home),
+        Command::Kms(command) => command.run(cli.home),
+        Command::Init(command) => command.run(cli.home),
+        Command::Mount(command) => command.run(cli.home),
+        Command::Umount(command) => command.run(cli.home),
+        Command::Keys(command) => command.run(cli.home),
+        Command::Inspect(command) => command.run(cli.home),
+        Command::Status(command) => command.run(cli.home),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(error) => {
+            complain(&error.to_string());
+            error.code.into()
+        }
+    }
+}
+
+/// Logging to standard error, by `KMSFS_LOG` (as `RUST_LOG`: `debug`, `kmsfs::fs=debug`); warnings by default.
+fn start_log() {
+    let environment = env_logger::Env::new().filter_or("KMSFS_LOG", "warn,fuser=error");
+    env_logger::Builder::from_env(environment).format_target(false).init();
+}
+
+/// Prints to standard output. A reader that has gone (`kmsfs keys | head`) is no error.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(exit::FAILURE, format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints to standard error; if that cannot be, nothing can be said.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A value as JSON for programs.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| CliError::new(exit::FAILURE, error.to_string()))?;
+    print(&format!("{json}\n"))
+}
+
+/// Success.
+fn done() -> Result<Code> {
+    Ok(exit::OK)
+}

@@ -33,6 +33,8 @@ pub struct MountOptions {
     pub durability: Durability,
     /// Event loops; `None` for a number that suits the machine.
     pub threads: Option<usize>,
+    /// The mount point may hold something, which is hidden while it is mounted on.
+    pub nonempty: bool,
     /// Options for the kernel alone, as `mount(8)` spells them: `nosuid`, `noatime`, `fsname=...`.
     pub kernel: Vec<String>,
 }

@@ -1,0 +1,164 @@
+//! Errors for people: what is wrong, and what to do next.
+
+use std::fmt;
+
+use super::exit::{self, Code};
+use crate::datakey::DataKeyError;
+use crate::fs::file::FileError;
+use crate::fuse::MountError;
+use crate::kms::ring::StoreFailure;
+use crate::store::HomeError;
+use crate::volume::VolumeError;
+
+/// The result of a command.
+pub type Result<T> = std::result::Result<T, CliError>;
+
+/// An error of the command line.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub code: Code,
+    what: String,
+    hint: Option<String>,
+}
+
+impl CliError {
+    /// What is wrong, in one line that names the thing.
+    pub fn new(code: Code, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), hint: None }
+    }
+
+    /// What to do next: a command, where there is one.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// An operating system's error with a path.
+    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(exit::FAILURE, format!("{}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One line each, whatever a path or a message brought along.
+        write!(f, "kmsfs: {}", self.what.replace('\n', " "))?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<HomeError> for CliError {
+    fn from(error: HomeError) -> Self {
+        let what = error.to_string();
+        match error {
+            HomeError::NotFound(dir) => Self::new(exit::HOME, what)
+                .hint(format!("kmsfs --home {} setup --key-file FILE makes one", dir.display())),
+            HomeError::AlreadyExists(_) => {
+                Self::new(exit::HOME, what).hint("use it as it is, or name another directory with --home")
+            }
+            HomeError::NotEmpty(_) => Self::new(exit::HOME, what).hint("name another directory with --home"),
+            HomeError::KeyFileMissing(file) => Self::new(exit::LOCKED, what).hint(format!(
+                "put the key file back at {}; without it nothing can be decrypted",
+                file.display()
+            )),
+            HomeError::KeyFileWrong(_) => {
+                Self::new(exit::LOCKED, what).hint("put back the key file that the home was made with")
+            }
+            HomeError::KeyFilePermissions(file, _) => {
+                Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", file.display()))
+            }
+            HomeError::KeyFileUnsuitable(..) => Self::new(exit::LOCKED, what)
+                .hint("name a file that does not exist: it is made with random bytes"),
+            HomeError::InvalidSetting { .. } => Self::new(exit::USAGE, what).hint("kmsfs setup --help"),
+            HomeError::Corrupted(..) | HomeError::Tampered(_) => Self::new(exit::TAMPERED, what)
+                .hint("put back a backup of the home; nothing was obeyed or changed"),
+            HomeError::NewerFormat { .. } => {
+                Self::new(exit::NEWER, what).hint("use the version that made it, or a later one")
+            }
+            HomeError::Busy(_) => {
+                Self::new(exit::HOME, what).hint("wait for the other command, and try again")
+            }
+            HomeError::Io(..) => Self::new(exit::HOME, what),
+        }
+    }
+}
+
+impl From<StoreFailure> for CliError {
+    fn from(failure: StoreFailure) -> Self {
+        let what = failure.to_string();
+        match failure {
+            StoreFailure::Tampered(what) => HomeError::Tampered(what).into(),
+            StoreFailure::Failed(_) => Self::new(exit::HOME, what),
+        }
+    }
+}
+
+impl From<VolumeError> for CliError {
+    fn from(error: VolumeError) -> Self {
+        let what = error.to_string();
+        match error {
+            VolumeError::NotAVolume(dir) => Self::new(exit::VOLUME, what)
+                .hint(format!("kmsfs init {} --key KEY makes an empty directory one", dir.display())),
+            VolumeError::AlreadyAVolume(dir) => {
+                Self::new(exit::VOLUME, what).hint(format!("kmsfs mount {} MOUNTPOINT", dir.display()))
+            }
+            VolumeError::NotEmpty(_) => {
+                Self::new(exit::VOLUME, what).hint("name an empty directory, mount it, and copy the files in")
+            }
+            VolumeError::NewerFormat { .. } => {
+                Self::new(exit::NEWER, what).hint("use the version that made it, or a later one")
+            }
+            VolumeError::OtherHome { .. } => {
+                Self::new(exit::VOLUME, what).hint("name the home that it was made with: kmsfs --home DIR")
+            }
+            VolumeError::Tampered(_) => {
+                Self::new(exit::TAMPERED, what).hint("put back a backup of the volume's .kmsfs directory")
+            }
+            VolumeError::Locked { .. } => Self::new(exit::VOLUME, what)
+                .hint("use it there, or unmount it first: kmsfs umount MOUNTPOINT"),
+            VolumeError::Io(..) => Self::new(exit::VOLUME, what),
+        }
+    }
+}
+
+impl From<DataKeyError> for CliError {
+    fn from(error: DataKeyError) -> Self {
+        let what = error.to_string();
+        match error {
+            DataKeyError::NotFound(_) => {
+                Self::new(exit::KEY, what).hint("kmsfs keys lists the keys of the home")
+            }
+            DataKeyError::Unusable(key, _) => {
+                Self::new(exit::KEY, what).hint(format!("kmsfs kms describe-key --key-id {key}"))
+            }
+            DataKeyError::Denied(_) | DataKeyError::Inauthentic => Self::new(exit::KEY, what),
+            DataKeyError::Unreachable(_) | DataKeyError::Failed(_) => Self::new(exit::HOME, what),
+        }
+    }
+}
+
+impl From<MountError> for CliError {
+    fn from(error: MountError) -> Self {
+        let what = error.to_string();
+        match error {
+            MountError::Volume(error) => error.into(),
+            MountError::Filesystem(_) | MountError::Session(_) => Self::new(exit::FAILURE, what),
+            MountError::Control(_) => {
+                Self::new(exit::HOME, what).hint("the home's run directory must be writable")
+            }
+            MountError::Refused { .. } => Self::new(exit::FUSE, what)
+                .hint("see that the fuse module is loaded and the directory is yours"),
+        }
+    }
+}
+
+/// An error of a file's ciphertext.
+pub fn of_file(path: &std::path::Path, error: &FileError) -> CliError {
+    CliError::new(exit::TAMPERED, format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,63 @@
+//! Exit codes. They are part of the interface: a number is never given another meaning.
+
+use std::process::ExitCode;
+
+/// An exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code(pub u8);
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.0)
+    }
+}
+
+/// Done.
+pub const OK: Code = Code(0);
+/// Something failed that has no code of its own.
+pub const FAILURE: Code = Code(1);
+/// The arguments cannot be understood (clap's code as well).
+pub const USAGE: Code = Code(2);
+/// There is no home, or a home or something else where one was to be made.
+pub const HOME: Code = Code(3);
+/// The key file is missing, open to others, or does not unlock the home.
+pub const LOCKED: Code = Code(4);
+/// The key store or a volume's records were altered or are damaged.
+pub const TAMPERED: Code = Code(5);
+/// The key is not known, or its state does not permit it.
+pub const KEY: Code = Code(6);
+/// The directory is not a volume, is one already, is in use, or belongs to another home.
+pub const VOLUME: Code = Code(7);
+/// The mount point cannot be used, or nothing is mounted there.
+pub const MOUNTPOINT: Code = Code(8);
+/// The system lacks /dev/fuse or fusermount3, or does not permit the mount.
+pub const FUSE: Code = Code(9);
+/// The key was changed, and a mount did not confirm that it obeys.
+pub const UNCONFIRMED: Code = Code(10);
+/// The home or volume was made by a newer version.
+pub const NEWER: Code = Code(11);
+/// `kmsfs kms`: the arguments cannot be understood (as the AWS CLI).
+pub const AWS_USAGE: Code = Code(252);
+/// `kmsfs kms`: the key service refused (as the AWS CLI).
+pub const AWS_SERVICE: Code = Code(254);
+/// `kmsfs kms`: anything else (as the AWS CLI).
+pub const AWS_GENERAL: Code = Code(255);
+
+/// The table that `--help` shows.
+pub const HELP: &str = "\
+Exit codes:
+    0  done
+    1  failed
+    2  the arguments cannot be understood
+    3  no home, or a home where one was to be made
+    4  the key file is missing, open to others, or does not unlock the home
+    5  the key store or a volume's records were altered or are damaged
+    6  the key is not known, or its state does not permit it
+    7  not a volume, a volume already, in use, or of another home
+    8  the mount point cannot be used, or nothing is mounted there
+    9  the system lacks /dev/fuse or fusermount3, or does not permit the mount
+   10  the key was changed, and a mount did not confirm that it obeys
+   11  the home or volume was made by a newer version
+  252  kms: the arguments cannot be understood (as aws kms)
+  254  kms: the key service refused (as aws kms)
+  255  kms: anything else (as aws kms)";

@@ -1,0 +1,37 @@
+//! Which home a command works with.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{CliError, Result};
+use super::exit;
+use super::observer::Announcer;
+use crate::store::Home;
+
+/// The home's directory: as given (`--home`, KMSFS_HOME), else `$XDG_DATA_HOME/kmsfs`, else `~/.local/share/kmsfs` (XDG Base
+/// Directory Specification).
+pub fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(dir) = given {
+        return Ok(dir);
+    }
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(data) = absolute("XDG_DATA_HOME") {
+        return Ok(data.join("kmsfs"));
+    }
+    match absolute("HOME") {
+        Some(home) => Ok(home.join(".local/share/kmsfs")),
+        None => Err(CliError::new(
+            exit::HOME,
+            "neither --home, KMSFS_HOME, XDG_DATA_HOME nor HOME says where the home is",
+        )
+        .hint("kmsfs --home DIR")),
+    }
+}
+
+/// Opens the home. Changes of keys that are made through it reach its mounts.
+pub fn open(given: Option<PathBuf>) -> Result<Home> {
+    let home = Home::open(&directory(given)?)?;
+    home.set_observer(Arc::new(Announcer::new(home.run_dir())));
+    Ok(home)
+}

@@ -1,0 +1,119 @@
+//! `kmsfs kms OPERATION`: the key service with the operations, flags, output, errors and exit codes of `aws kms`.
+//!
+//! Flags become one JSON request by a table ([`table`]); the request goes through the service's one door; its answer is printed
+//! as the AWS CLI version 2 prints it.
+
+mod arguments;
+mod output;
+mod paginate;
+mod table;
+mod value;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::error::{CliError, Result};
+use super::exit::{self, Code};
+use super::{complain, done, home, print};
+use crate::kms::{Caller, Cause, Kms as Service, KmsError, Operation, Via};
+use arguments::{Arguments, Usage};
+use table::Command;
+
+/// The key service, with the operations, flags and output of `aws kms`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub struct Kms {
+    /// OPERATION and its flags; `kmsfs kms help` lists the operations
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Kms {
+    pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
+        match self.prepare() {
+            Ok(Prepared::Help(text)) => {
+                print(&text)?;
+                done()
+            }
+            Ok(Prepared::Call(command, arguments)) => {
+                let given = arguments.home.clone().or(given);
+                // Failures of the home are not AWS's: they keep their own words and codes.
+                let home = home::open(given)?;
+                if let Some(region) = arguments.region.as_deref().filter(|region| *region != home.region()) {
+                    return Err(CliError::new(
+                        exit::AWS_GENERAL,
+                        format!("the home's region is {}, not {region}", home.region()),
+                    )
+                    .hint("leave --region out, or name another home with --home"));
+                }
+                let uid = rustix::process::geteuid().as_raw();
+                let caller = home.caller(uid, std::process::id(), Via::Cli);
+                Ok(call(&home.kms(), &caller, command, &arguments)?)
+            }
+            Err(usage) => Err(CliError::new(exit::AWS_USAGE, usage.what).hint(usage.hint)),
+        }
+    }
+
+    fn prepare(self) -> std::result::Result<Prepared, Usage> {
+        let mut rest = self.arguments.into_iter();
+        let name = rest.next();
+        let name = match name.as_deref() {
+            None => return Err(Usage::new("kms: no operation is named", "kmsfs kms help")),
+            Some("help" | "--help" | "-h") => return Ok(Prepared::Help(table::help())),
+            Some(name) => name,
+        };
+        let command = table::find(name)?;
+        let rest: Vec<String> = rest.collect();
+        if matches!(rest.first().map(String::as_str), Some("help" | "--help" | "-h")) {
+            return Ok(Prepared::Help(command.help()));
+        }
+        Ok(Prepared::Call(command, Arguments::parse(command, &rest)?))
+    }
+}
+
+enum Prepared {
+    Help(String),
+    Call(&'static Command, Arguments),
+}
+
+fn call(service: &Service, caller: &Caller, command: &Command, arguments: &Arguments) -> Result<Code> {
+    let once = |request: &Map<String, Value>| {
+        service.call(caller, command.operation, Value::Object(request.clone()))
+    };
+    let answer = match paginate::plan(command, arguments) {
+        Ok(Some(plan)) => plan.run(once).map(Some),
+        Ok(None) => once(&arguments.request),
+        Err(usage) => return Err(CliError::new(exit::AWS_USAGE, usage.what).hint(usage.hint)),
+    };
+    match answer {
+        Ok(Some(answer)) => {
+            print(&output::render(&answer))?;
+            done()
+        }
+        Ok(None) => done(),
+        Err(error) => refused(command.operation, &error),
+    }
+}
+
+/// A refusal of the service in the AWS CLI's words; a failure of what lies beneath it in ours.
+fn refused(operation: Operation, error: &KmsError) -> Result<Code> {
+    let message = error.message.clone().unwrap_or_default();
+    match error.cause {
+        Cause::Refused => {
+            complain(&format!(
+                "\nAn error occurred ({}) when calling the {} operation: {message}",
+                error.error.name(),
+                operation.name()
+            ));
+            Ok(exit::AWS_SERVICE)
+        }
+        Cause::Tampered => Err(CliError::new(exit::TAMPERED, message)
+            .hint("put back a backup of the home; nothing was obeyed or changed")),
+        Cause::Unconfirmed => {
+            Err(CliError::new(exit::UNCONFIRMED, message).hint("repeat the command, or end that mount"))
+        }
+        Cause::Store | Cause::Audit => Err(CliError::new(exit::AWS_GENERAL, message)),
+    }
+}

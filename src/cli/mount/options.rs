@@ -1,0 +1,89 @@
+//! Mount options, as people know them from `mount(8)` and `fuse(4)`.
+
+use crate::cli::error::{CliError, Result};
+use crate::cli::exit;
+use crate::fs::Durability;
+use crate::fuse::MountOptions;
+
+/// What `mount --help` says of them.
+pub const HELP: &str = "\
+Options for -o:
+  ro, rw               nothing can be changed; or it can [rw]
+  allow_other          other users too; the permission bits decide
+  default_permissions  always on: the permission bits decide
+  durability=default   what fsync confirmed survives a loss of power, but for a
+                       chunk that was being overwritten when it happened
+  durability=strict    also that chunk
+  threads=N            event loops [one more than the cores, at least 3]
+  nonempty             mount over a directory that is not empty
+  suid, nosuid, dev, nodev, exec, noexec, atime, noatime, sync, async, dirsync,
+  fsname=NAME          as for any mount";
+
+/// Options of the kernel alone.
+const KERNEL: [&str; 11] =
+    ["suid", "nosuid", "dev", "nodev", "exec", "noexec", "atime", "noatime", "sync", "async", "dirsync"];
+
+/// Reads the options of all `-o`.
+///
+/// # Errors
+/// An option that does not exist is named.
+pub fn parse(given: &[String]) -> Result<MountOptions> {
+    let mut options = MountOptions::default();
+    for option in given.iter().flat_map(|list| list.split(',')).filter(|option| !option.is_empty()) {
+        set(&mut options, option)?;
+    }
+    Ok(options)
+}
+
+fn set(options: &mut MountOptions, option: &str) -> Result<()> {
+    let (name, value) = match option.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (option, None),
+    };
+    match (name, value) {
+        ("ro", None) => options.read_only = true,
+        ("rw", None) => options.read_only = false,
+        ("allow_other", None) => options.allow_other = true,
+        // On at any rate; and what an fstab line may say besides.
+        ("default_permissions" | "defaults", None) => (),
+        ("nonempty", None) => options.nonempty = true,
+        ("durability", Some("default")) => options.durability = Durability::Default,
+        ("durability", Some("strict")) => options.durability = Durability::Strict,
+        ("threads", Some(number)) => match number.parse() {
+            Ok(threads @ 1..=64) => options.threads = Some(threads),
+            _ => return Err(refused(option, "threads takes a number from 1 to 64")),
+        },
+        ("fsname", Some(_)) => options.kernel.push(option.to_owned()),
+        (name, None) if KERNEL.contains(&name) => options.kernel.push(option.to_owned()),
+        _ => return Err(refused(option, "kmsfs mount --help lists the options")),
+    }
+    Ok(())
+}
+
+fn refused(option: &str, hint: &str) -> CliError {
+    CliError::new(exit::USAGE, format!("the mount option {option:?} is not known")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(list: &str) -> Result<MountOptions> {
+        parse(&[list.to_owned()])
+    }
+
+    #[test]
+    fn options_are_read_in_order() {
+        let options = parsed("ro,rw,allow_other,threads=4,durability=strict,noatime,fsname=x").unwrap();
+        assert!(!options.read_only && options.allow_other);
+        assert_eq!((options.threads, options.durability), (Some(4), Durability::Strict));
+        assert_eq!(options.kernel, ["noatime", "fsname=x"]);
+    }
+
+    #[test]
+    fn an_unknown_option_is_named() {
+        for wrong in ["cheese", "threads=0", "threads=x", "durability=none", "ro=1", "fsname"] {
+            assert!(parsed(wrong).unwrap_err().to_string().contains(wrong), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `kmsfs umount`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use super::error::{CliError, Result};
+use super::exit::{self, Code};
+use super::mount::mountpoints;
+use super::{done, home};
+use crate::store::Home;
+use crate::watch;
+
+/// How long the mount's process is waited for after the unmount.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// Unmount, and wait until everything is committed.
+#[derive(Debug, Args)]
+pub struct Umount {
+    /// The mount point
+    mountpoint: PathBuf,
+}
+
+impl Umount {
+    pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
+        let mountpoint = absolute(&self.mountpoint)?;
+        // A mount can be ended without its home: a lost key file must not keep it there.
+        let home = home::open(given).ok();
+        if !is_ours(home.as_ref(), &mountpoint) {
+            return Err(CliError::new(
+                exit::MOUNTPOINT,
+                format!("no kmsfs is mounted on {}", mountpoint.display()),
+            )
+            .hint("kmsfs status lists the mounts"));
+        }
+        unmount(&mountpoint)?;
+        if let Some(home) = &home {
+            wait_for_end(home, &mountpoint)?;
+        }
+        done()
+    }
+}
+
+/// Whether the topmost mount there is of this program: it says so by its name, or its process does.
+fn is_ours(home: Option<&Home>, mountpoint: &Path) -> bool {
+    let Some(mount) = mountpoints().into_iter().rfind(|mount| mount.path == mountpoint) else { return false };
+    let says_so = || {
+        let mounts = home.and_then(|home| watch::mounts(home.run_dir()).ok()).unwrap_or_default();
+        mounts.iter().any(|status| status.mountpoint == mountpoint)
+    };
+    match mount.kind.as_str() {
+        "fuse.kmsfs" => true,
+        "fuse" => mount.source == "kmsfs" || says_so(),
+        _ => false,
+    }
+}
+
+/// An absolute path without asking what lies behind the last part: a mount whose process died answers nothing.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let io = |error| CliError::io(path, &error);
+    match std::fs::canonicalize(path) {
+        Ok(path) => Ok(path),
+        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io(error)) };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(std::fs::canonicalize(parent).map_err(io)?.join(name))
+        }
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn unmount(mountpoint: &Path) -> Result<()> {
+    let busy = || {
+        CliError::new(exit::MOUNTPOINT, format!("{} is in use", mountpoint.display()))
+            .hint(format!("fuser -vm {} shows by whom", mountpoint.display()))
+    };
+    match rustix::mount::unmount(mountpoint, UnmountFlags::empty()) {
+        Ok(()) => return Ok(()),
+        Err(Errno::BUSY) => return Err(busy()),
+        Err(Errno::PERM) => (),
+        Err(errno) => return Err(CliError::io(mountpoint, &errno.into())),
+    }
+    let output =
+        Command::new("fusermount3").arg("-u").arg("--").arg(mountpoint).output().map_err(|error| {
+            CliError::new(exit::FUSE, format!("fusermount3 cannot be run: {error}"))
+                .hint("install the package fuse3")
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if said.contains("busy") { Err(busy()) } else { Err(CliError::new(exit::MOUNTPOINT, said)) }
+}
+
+/// Waits until the mount's process has committed everything and taken its control socket away.
+fn wait_for_end(home: &Home, mountpoint: &Path) -> Result<()> {
+    let until = Instant::now() + END_LIMIT;
+    loop {
+        let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
+        if !mounts.iter().any(|mount| mount.mountpoint == mountpoint) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(CliError::new(
+                exit::MOUNTPOINT,
+                format!("{} is unmounted, but its process has not ended", mountpoint.display()),
+            )
+            .hint("kmsfs status names the process"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
