@@ -1,0 +1,244 @@
+//! A home, a volume and a mount of its own for each test; unmounted and ended also when the test fails.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long one command, and one test's mount, may take: a mount that hangs must fail the test and not stop it.
+const COMMAND_SECONDS: &str = "120";
+const MOUNT_LIMIT: Duration = Duration::from_secs(300);
+
+pub const ENOKEY: i32 = libc::ENOKEY;
+pub const EKEYREVOKED: i32 = libc::EKEYREVOKED;
+
+/// A home with a volume `dir` under the key `alias/main`, mounted on `mnt`.
+pub struct Fixture {
+    pub temp: TempDir,
+    pub key: String,
+    ended: Arc<AtomicBool>,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Fixture {
+    /// Mounted, with default options.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// Mounted with options.
+    pub fn with(options: &[&str]) -> Self {
+        let fixture = Self::unmounted();
+        fixture.mount(options);
+        fixture
+    }
+
+    /// A home, a key and a volume, not mounted.
+    pub fn unmounted() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let mut fixture = Self { temp, key: String::new(), ended: Arc::default() };
+        let key_file = fixture.path("key-file");
+        fixture.ok(&["setup", "--key-file", key_file.to_str().unwrap()]);
+        fixture.key = fixture.new_key("alias/main");
+        let dir = fixture.dir();
+        fixture.ok(&["init", dir.to_str().unwrap(), "--key", "alias/main"]);
+        fs::create_dir(fixture.mnt()).unwrap();
+        fixture
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// The ciphertext.
+    pub fn dir(&self) -> PathBuf {
+        self.path("dir")
+    }
+
+    /// The mount point.
+    pub fn mnt(&self) -> PathBuf {
+        self.path("mnt")
+    }
+
+    /// A path in the mount.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.mnt().join(name)
+    }
+
+    pub fn mount(&self, options: &[&str]) {
+        let (dir, mnt) = (self.dir(), self.mnt());
+        let mut arguments = vec!["mount"];
+        options.iter().for_each(|option| arguments.extend(["-o", option]));
+        arguments.extend([dir.to_str().unwrap(), mnt.to_str().unwrap()]);
+        self.ok(&arguments);
+        let (connection, ended) = (connection_of(&mnt), self.ended.clone());
+        thread::spawn(move || {
+            let until = Instant::now() + MOUNT_LIMIT;
+            while Instant::now() < until && !ended.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(200));
+            }
+            if !ended.load(Ordering::SeqCst) {
+                eprintln!("the mount did not end in time: its connection is broken off");
+                connection.as_deref().map(abort);
+            }
+        });
+    }
+
+    pub fn umount(&self) {
+        self.ok(&["umount", self.mnt().to_str().unwrap()]);
+    }
+
+    /// Runs `kmsfs` with this home.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new("timeout");
+        command.args(["-k", "5", COMMAND_SECONDS, env!("CARGO_BIN_EXE_kmsfs")]).args(arguments);
+        said(command.env("KMSFS_HOME", self.path("home")).env("TZ", "UTC"))
+    }
+
+    /// As [`Fixture::run`]; it must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, 0, "kmsfs {}: {}", arguments.join(" "), said.err);
+        said.out
+    }
+
+    /// `kmsfs kms`, which must succeed; its answer.
+    pub fn kms(&self, arguments: &[&str]) -> Value {
+        let out = self.ok(&[&["kms"], arguments].concat());
+        if out.is_empty() { Value::Null } else { serde_json::from_str(&out).unwrap() }
+    }
+
+    /// A new key with an alias; its id.
+    pub fn new_key(&self, alias: &str) -> String {
+        let id = self.kms(&["create-key"])["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+        self.kms(&["create-alias", "--alias-name", alias, "--target-key-id", &id]);
+        id
+    }
+
+    /// An operation on a key that takes nothing else.
+    pub fn with_key(&self, operation: &str, key: &str) -> Value {
+        self.kms(&[operation, "--key-id", key])
+    }
+
+    /// What `kmsfs inspect --json` tells of a file.
+    pub fn inspect(&self, path: &Path) -> Value {
+        serde_json::from_str(&self.ok(&["inspect", "--json", path.to_str().unwrap()])).unwrap()
+    }
+
+    /// The process that serves the mount.
+    pub fn daemon(&self) -> u32 {
+        let mounts: Value = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();
+        mounts[0]["pid"].as_u64().unwrap() as u32
+    }
+
+    /// Ends the mount's process as a crash would, and takes the dead mount away.
+    pub fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(self.daemon() as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let mnt = self.mnt();
+        let until = Instant::now() + Duration::from_secs(20);
+        while said(Command::new("umount").arg(&mnt)).code != 0 {
+            assert!(Instant::now() < until, "the dead mount stays");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let mnt = self.mnt();
+        if !is_mounted(&mnt) {
+            return;
+        }
+        let mnt_text = mnt.to_str().unwrap();
+        if self.run(&["umount", mnt_text]).code != 0 {
+            connection_of(&mnt).as_deref().map(abort);
+            said(Command::new("umount").arg("-l").arg(&mnt));
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn said(command: &mut Command) -> Said {
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Said {
+        code: status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&stdout).into_owned(),
+        err: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+/// Runs a shell script, which must succeed; its output.
+pub fn sh(script: &str) -> String {
+    let said = said(Command::new("timeout").args([
+        "-k",
+        "5",
+        COMMAND_SECONDS,
+        "bash",
+        "-euo",
+        "pipefail",
+        "-c",
+        script,
+    ]));
+    assert_eq!(said.code, 0, "{script}\n{}\n{}", said.out, said.err);
+    said.out
+}
+
+pub fn is_mounted(path: &Path) -> bool {
+    mountinfo_of(path).is_some()
+}
+
+fn mountinfo_of(path: &Path) -> Option<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    text.lines().rfind(|line| line.split(' ').nth(4) == path.to_str()).map(str::to_owned)
+}
+
+/// The number of a mount's connection, which is the minor number of its device.
+fn connection_of(path: &Path) -> Option<String> {
+    let line = mountinfo_of(path)?;
+    Some(line.split(' ').nth(2)?.split_once(':')?.1.to_owned())
+}
+
+fn abort(connection: &str) {
+    let _ = fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1");
+}
+
+/// The errno of what failed; what succeeded fails the test.
+#[track_caller]
+pub fn errno<T>(outcome: io::Result<T>) -> i32 {
+    match outcome {
+        Ok(_) => panic!("it succeeded"),
+        Err(error) => error.raw_os_error().unwrap_or_else(|| panic!("no errno: {error}")),
+    }
+}
+
+/// Bytes that are no repetition.
+pub fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes: Vec<u8> = (0..len.div_ceil(8))
+        .flat_map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .collect();
+    bytes.truncate(len);
+    bytes
+}

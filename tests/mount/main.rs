@@ -1,0 +1,11 @@
+//! The whole system on a real mount: a real home, real keys, the kernel's own FUSE. Nothing here is skipped for want of it.
+
+mod crash;
+mod everyday;
+mod fixture;
+mod keys;
+mod lifecycle;
+mod names;
+mod programs;
+mod revoke;
+mod tamper;
