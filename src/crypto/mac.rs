@@ -32,9 +32,14 @@ impl MacKey {
     /// # Errors
     /// [`AuthenticationFailed`] when `mac` is not the MAC of `parts` under this key.
     pub fn verify(&self, parts: &[&[u8]], mac: &[u8; MAC_LEN]) -> Result<(), AuthenticationFailed> {
-        use subtle::ConstantTimeEq;
-        if bool::from(self.sign(parts).ct_eq(mac)) { Ok(()) } else { Err(AuthenticationFailed) }
+        if same(&self.sign(parts), mac) { Ok(()) } else { Err(AuthenticationFailed) }
     }
+}
+
+/// Whether two MACs are the same, compared in constant time.
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    use subtle::ConstantTimeEq;
+    one.ct_eq(other).into()
 }
 
 impl std::fmt::Debug for MacKey {

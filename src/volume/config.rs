@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
 use super::VolumeError;
+use crate::crypto::mac;
 use crate::datakey::Authenticator;
 
 /// The volume format that this version writes, and the latest that it reads.
@@ -84,7 +84,7 @@ impl VolumeConfig {
             return Err(VolumeError::OtherHome { dir: dir.to_owned(), theirs, ours });
         }
         let expected = hex(&auth.mac(PURPOSE, &self.message()));
-        if bool::from(expected.as_bytes().ct_eq(self.mac.as_bytes())) {
+        if mac::same(expected.as_bytes(), self.mac.as_bytes()) {
             return Ok(());
         }
         Err(VolumeError::Tampered(format!("{}/.kmsfs/volume.json does not authenticate", dir.display())))

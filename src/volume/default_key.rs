@@ -7,13 +7,11 @@
 //! The MAC covers the volume's id and the key: a value that was altered, or brought from another volume, is refused. A value
 //! moved between directories of one volume is not detected, no more than the directories themselves moved would be.
 
-use subtle::ConstantTimeEq;
-
 use super::VolumeError;
+use crate::crypto::mac::{MAC_LEN, same};
 use crate::datakey::Authenticator;
 
 const VERSION: u8 = 1;
-const MAC_LEN: usize = 32;
 /// The longest key reference, in bytes, as AWS KMS limits KeyId.
 pub const KEY_MAX: usize = 2048;
 const PURPOSE: &str = "kmsfs directory default key 1";
@@ -41,7 +39,7 @@ pub fn decode(stored: &[u8], volume_id: &str, auth: &dyn Authenticator) -> Resul
     if key.is_empty() || key.len() > KEY_MAX {
         return Err(refused(&format!("has {} bytes, expected 1 to {KEY_MAX}", key.len())));
     }
-    if !bool::from(mac(key, volume_id, auth).ct_eq(found)) {
+    if !same(&mac(key, volume_id, auth), found) {
         return Err(refused("does not authenticate"));
     }
     Ok(key.to_owned())
