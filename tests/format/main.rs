@@ -2,8 +2,10 @@
 //! lists as detected.
 
 mod crash;
+mod failure;
 mod memory;
 mod model;
+mod power;
 mod tamper;
 
 use kmsfs::datakey::{DataKey, KeyArn, WrappedDataKey};
@@ -47,6 +49,19 @@ fn content(file: &CryptFile<Memory>) -> Result<Vec<u8>, FileError> {
     let read = file.read_at(0, &mut bytes)?;
     assert_eq!(read, bytes.len(), "a read ends only at the end of the file");
     Ok(bytes)
+}
+
+/// The first chunk of `found` that is not that of any of `versions`, zeros behind the end of each.
+fn neither(found: &[u8], versions: &[Vec<u8>]) -> Option<usize> {
+    let is = |number: usize, chunk: &[u8], version: &[u8]| {
+        let at = number * 4096;
+        let there = version.get(at..version.len().min(at + chunk.len())).unwrap_or(&[]);
+        chunk.starts_with(there) && chunk[there.len()..].iter().all(|byte| *byte == 0)
+    };
+    found
+        .chunks(4096)
+        .enumerate()
+        .position(|(number, chunk)| !versions.iter().any(|version| is(number, chunk, version)))
 }
 
 /// Bytes that are no repetition, so that a chunk in a wrong place shows.

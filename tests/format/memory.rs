@@ -1,7 +1,9 @@
-//! Storage in memory that can stop after any number of changes, as a kill does.
+//! Storage in memory that can stop after any number of changes, as a kill does; fail once and go on, as a full disk does; and lose
+//! what was not synced, as a loss of power does.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kmsfs::fs::backing::Backing;
@@ -20,19 +22,69 @@ struct State {
     changes: u64,
     /// Changes that still happen; each page of a write counts as one, since a kill can fall between two.
     allowed: Option<u64>,
+    /// Changes until one fails, and whether that one is done all the same.
+    failure: Option<(u64, bool)>,
+    /// What a loss of power leaves, where it is kept.
+    disk: Option<Disk>,
+}
+
+/// What is on disk: what was synced, and what may have been written back since.
+#[derive(Debug, Clone, Default)]
+struct Disk {
+    synced: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    len: u64,
+    /// The versions of each page since.
+    pages: BTreeMap<u64, Vec<Option<Box<[u8; PAGE as usize]>>>>,
+    lens: Vec<u64>,
 }
 
 impl Memory {
     /// An independent copy, without a limit.
     pub fn fork(&self) -> Self {
         let mut state = self.0.lock().clone();
-        (state.allowed, state.changes) = (None, 0);
+        (state.allowed, state.failure, state.changes) = (None, None, 0);
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// From now on only `changes` more happen; every later one fails and does nothing.
     pub fn stop_after(&self, changes: u64) {
         self.0.lock().allowed = Some(changes);
+    }
+
+    /// The change after `changes` more fails, once; it is `done` all the same, or not.
+    pub fn fail_after(&self, changes: u64, done: bool) {
+        self.0.lock().failure = Some((changes, done));
+    }
+
+    /// Whether a failure is still to come.
+    pub fn is_failure_ahead(&self) -> bool {
+        self.0.lock().failure.is_some()
+    }
+
+    /// From now on what is not synced may be lost.
+    pub fn keep_disk(&self) {
+        let mut state = self.0.lock();
+        state.disk = Some(Disk { synced: state.pages.clone(), len: state.len, ..Disk::default() });
+    }
+
+    /// What a loss of power leaves: of each page, and of the size, any version since the last sync, as `choose` says (below its
+    /// argument).
+    pub fn lose_power(&self, mut choose: impl FnMut(usize) -> usize) -> Self {
+        let disk = self.0.lock().disk.clone().expect("the disk is kept");
+        let mut state = State { pages: disk.synced, len: disk.len, ..State::default() };
+        for (number, versions) in disk.pages {
+            match choose(versions.len() + 1).checked_sub(1).map(|chosen| versions[chosen].clone()) {
+                None => (),
+                Some(None) => drop(state.pages.remove(&number)),
+                Some(Some(page)) => drop(state.pages.insert(number, page)),
+            }
+        }
+        if let Some(chosen) = choose(disk.lens.len() + 1).checked_sub(1) {
+            state.len = disk.lens[chosen];
+        }
+        let len = state.len;
+        state.zero(len, u64::MAX - PAGE);
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Changes so far.
@@ -57,6 +109,28 @@ impl Memory {
 }
 
 impl State {
+    /// Makes a change, if it happens.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) -> io::Result<()> {
+        let fails = match &mut self.failure {
+            Some((0, done)) => Some(*done),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        if let Some(done) = fails {
+            self.failure = None;
+            if done {
+                change(self);
+            }
+            return Err(io::Error::other("failed"));
+        }
+        self.may_change()?;
+        change(self);
+        Ok(())
+    }
+
     fn may_change(&mut self) -> io::Result<()> {
         match &mut self.allowed {
             Some(0) => return Err(io::Error::other("stopped")),
@@ -68,12 +142,26 @@ impl State {
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) {
-        for (number, byte) in bytes.iter().enumerate() {
-            let at = offset + number as u64;
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset + done as u64;
+            let within = (at % PAGE) as usize;
+            let len = (PAGE as usize - within).min(bytes.len() - done);
             let page = self.pages.entry(at / PAGE).or_insert_with(|| Box::new([0; PAGE as usize]));
-            page[(at % PAGE) as usize] = *byte;
+            page[within..within + len].copy_from_slice(&bytes[done..done + len]);
+            done += len;
         }
         self.len = self.len.max(offset + bytes.len() as u64);
+        self.remember(offset / PAGE..(offset + bytes.len() as u64).div_ceil(PAGE));
+    }
+
+    /// Notes that pages, and the size, have another version.
+    fn remember(&mut self, numbers: Range<u64>) {
+        let Some(disk) = &mut self.disk else { return };
+        for number in numbers {
+            disk.pages.entry(number).or_default().push(self.pages.get(&number).cloned());
+        }
+        disk.lens.push(self.len);
     }
 
     fn zero(&mut self, from: u64, to: u64) {
@@ -84,6 +172,7 @@ impl State {
             self.pages.range(whole).map(|(page, _)| *page).collect()
         };
         gone.iter().for_each(|page| drop(self.pages.remove(page)));
+        gone.into_iter().for_each(|page| self.remember(page..page + 1));
         for (number, page) in self.pages.range_mut(from / PAGE..to.div_ceil(PAGE)) {
             let start = number * PAGE;
             let part = from.max(start) - start..to.min(start + PAGE).max(start) - start;
@@ -99,12 +188,16 @@ impl Backing for Memory {
         let state = self.0.lock();
         let end = state.len.min(offset + out.len() as u64);
         let read = end.saturating_sub(offset) as usize;
-        let mut at = offset;
-        for part in out[..read].chunk_by_mut(|_, _| true) {
-            for byte in part {
-                *byte = state.pages.get(&(at / PAGE)).map_or(0, |page| page[(at % PAGE) as usize]);
-                at += 1;
+        let mut done = 0;
+        while done < read {
+            let at = offset + done as u64;
+            let within = (at % PAGE) as usize;
+            let len = (PAGE as usize - within).min(read - done);
+            match state.pages.get(&(at / PAGE)) {
+                Some(page) => out[done..done + len].copy_from_slice(&page[within..within + len]),
+                None => out[done..done + len].fill(0),
             }
+            done += len;
         }
         Ok(read)
     }
@@ -116,8 +209,7 @@ impl Backing for Memory {
         while done < bytes.len() {
             let at = offset + done as u64;
             let len = ((PAGE - at % PAGE) as usize).min(bytes.len() - done);
-            state.may_change()?;
-            state.write(at, &bytes[done..done + len]);
+            state.change(|state| state.write(at, &bytes[done..done + len]))?;
             done += len;
         }
         Ok(())
@@ -132,21 +224,22 @@ impl Backing for Memory {
         if state.len == len {
             return Ok(());
         }
-        state.may_change()?;
-        let old = state.len;
-        if len < old {
-            state.zero(len, old);
-        }
-        state.len = len;
-        Ok(())
+        state.change(|state| {
+            let old = state.len;
+            if len < old {
+                state.zero(len, old);
+            }
+            state.len = len;
+            state.remember(len / PAGE..len.div_ceil(PAGE));
+        })
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.may_change()?;
-        let end = (offset + len).min(state.len);
-        state.zero(offset, end.max(offset));
-        Ok(())
+        state.change(|state| {
+            let end = (offset + len).min(state.len);
+            state.zero(offset, end.max(offset));
+        })
     }
 
     fn allocate(&self, _offset: u64, _len: u64) -> io::Result<()> {
@@ -154,6 +247,11 @@ impl Backing for Memory {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        // Whoever is killed does not sync any more.
+        if state.disk.is_some() && state.allowed != Some(0) {
+            state.disk = Some(Disk { synced: state.pages.clone(), len: state.len, ..Disk::default() });
+        }
         Ok(())
     }
 }

@@ -18,29 +18,42 @@ impl<B: Backing> CryptFile<B> {
         if !self.is_dirty() {
             return Ok(self.backing.sync()?);
         }
+        if self.is_unfinished() {
+            let _shape = self.shape.write();
+            self.finish()?;
+        }
         // What was written up to here is below this size.
-        let size = {
+        let (size, truncations, sequence) = {
             let _shape = self.shape.read();
-            self.size()
+            let sequence = self.head.lock().header.sequence;
+            (self.size(), self.truncations.load(Ordering::Acquire), sequence)
         };
-        self.backing.sync()?;
+        self.unsynced.store(false, Ordering::Release);
+        self.backing.sync().inspect_err(|_| self.unsynced.store(true, Ordering::Release))?;
+        // No change of size may be half-way while the header says where the file ends.
+        let shape = self.shape.read();
         let mut head = self.head.lock();
-        head.durable = head.current;
-        if !head.header.dirty || head.header.committed_size == size {
+        if head.header.sequence == sequence {
+            self.note_durable(&mut head);
+        }
+        // After a truncation meanwhile, what lies below the size need not be what was synced.
+        let truncated = self.truncations.load(Ordering::Acquire) != truncations;
+        if !head.header.dirty || head.header.committed_size == size || truncated {
             return Ok(());
         }
         let header = &head.header;
         let next = NextHeader {
             dirty: true,
             unattested: header.unattested,
-            committed_size: size.min(self.size()),
-            acknowledged_size: header.acknowledged_size.max(size).min(self.size()),
+            committed_size: size,
+            acknowledged_size: header.acknowledged_size.max(size),
             resize: header.resize,
             target_size: header.target_size,
         };
         self.write_head(&mut head, next)?;
+        drop(shape);
         self.backing.sync()?;
-        head.durable = head.current;
+        self.note_durable(&mut head);
         Ok(())
     }
 
@@ -54,20 +67,23 @@ impl<B: Backing> CryptFile<B> {
             return Ok(());
         }
         self.check_writable()?;
+        self.finish()?;
         let mut unattested = self.head.lock().header.unattested;
         if self.uncertain.load(Ordering::Acquire) {
             self.take_stock(self.size())?;
             unattested = true;
         }
         self.settle()?;
-        if self.durability == Durability::Strict {
+        let mut head = self.head.lock();
+        let unsynced = head.synced && self.unsynced.load(Ordering::Acquire);
+        if self.durability == Durability::Strict || unsynced {
+            // A clean header on disk without what it speaks of would take with it what was synced before.
             self.backing.sync()?;
         }
-        let mut head = self.head.lock();
         self.write_clean(&mut head, unattested)?;
         if self.durability == Durability::Strict {
             self.backing.sync()?;
-            head.durable = head.current;
+            self.note_durable(&mut head);
         }
         Ok(())
     }
@@ -88,7 +104,7 @@ impl<B: Backing> CryptFile<B> {
         )
     }
 
-    /// Writes every tag sector that holds two versions of a chunk with the one that is stored.
+    /// Writes every tag sector that may hold two versions of a chunk with the one that is stored.
     fn settle(&self) -> Result<()> {
         let unsettled = std::mem::take(&mut *self.unsettled.lock());
         for (number, index) in unsettled.iter().enumerate() {
@@ -110,9 +126,8 @@ impl<B: Backing> CryptFile<B> {
         if !state.present {
             return Ok(());
         }
-        for number in
-            (0..index.sectors()).filter(|number| state.two_on_disk >> number & 1 != 0).collect::<Vec<_>>()
-        {
+        let unsettled = state.unsettled;
+        for number in (0..index.sectors()).filter(|number| unsettled >> number & 1 != 0) {
             let chunks = number * 8..(number + 1) * 8;
             for chunk in chunks {
                 self.resolve(&segment, &mut state, chunk)?;
@@ -134,6 +149,7 @@ impl<B: Backing> CryptFile<B> {
         self.check_writable()?;
         Header::check_wrap(wrapped)?;
         let _shape = self.shape.write();
+        self.finish()?;
         let mut head = self.head.lock();
         head.header.wrapped = wrapped.clone();
         for _slot in 0..2 {
@@ -148,7 +164,7 @@ impl<B: Backing> CryptFile<B> {
             };
             self.write_head(&mut head, next)?;
             self.backing.sync()?;
-            head.durable = head.current;
+            self.note_durable(&mut head);
         }
         Ok(())
     }

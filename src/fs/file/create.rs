@@ -66,7 +66,7 @@ impl<B: Backing> CryptFile<B> {
         let first = SegmentIndex(0);
         let segment_keys = keys.segment(first);
         let mut page = [0; PAGE as usize];
-        let mut state = SegmentState { present: true, ..SegmentState::hole(first) };
+        let mut state = SegmentState::empty(first);
         let mut root = Root::default();
         for number in 0..first.sectors() {
             let place = Place::Tags(0, number as u8);
@@ -92,7 +92,7 @@ impl<B: Backing> CryptFile<B> {
         let slot = header.seal(&header_key)?;
         page[..SLOT_LEN].copy_from_slice(&slot);
         backing.write_at(0, &[&page])?;
-        let head = Head { header, slots: [slot, [0; SLOT_LEN]], durable: 0, current: 0 };
+        let head = Head { header, slots: [slot, [0; SLOT_LEN]], durable: 0, current: 0, synced: false };
         let first = Segment::known(first, segment_keys, state);
         Ok(Self::assemble(backing, keys, true, durability, head, first, root))
     }
@@ -139,9 +139,8 @@ impl<B: Backing> CryptFile<B> {
         let segment_keys = keys.segment(SegmentIndex(0));
         let mut slots = [[0; SLOT_LEN]; 2];
         slots.as_flattened_mut().copy_from_slice(&identity.page[..2 * SLOT_LEN]);
-        let head = Head { header, slots, durable: slot, current: slot };
-        let unread = SegmentState { present: true, ..SegmentState::hole(SegmentIndex(0)) };
-        let first = Segment::known(SegmentIndex(0), segment_keys, unread);
+        let head = Head { header, slots, durable: slot, current: slot, synced: false };
+        let first = Segment::known(SegmentIndex(0), segment_keys, SegmentState::empty(SegmentIndex(0)));
         let file = Self::assemble(backing, keys, writable, durability, head, first, Root::default());
         let first = file.segments.first();
         *first.state.write() =
@@ -193,8 +192,12 @@ impl<B: Backing> CryptFile<B> {
             shape: RwLock::new(()),
             size: AtomicU64::new(head.header.committed_size),
             sequence: AtomicU64::new(head.header.sequence),
+            stamp: AtomicU64::new(head.header.sequence),
             dirty: AtomicBool::new(head.header.dirty),
             uncertain: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
+            truncations: AtomicU64::new(0),
             head: Mutex::new(head),
             segments: Segments::new(first),
             index: Mutex::new(Index::default()),

@@ -22,6 +22,9 @@ pub(super) struct Head {
     pub durable: usize,
     /// The slot of the header in force.
     pub current: usize,
+    /// Whether a header of the present dirty run is on disk durably. Sectors are then stamped with its number and not with later
+    /// ones: a loss of power must not leave a sector beside it that says a newer header is missing.
+    pub synced: bool,
 }
 
 /// What a new header changes.
@@ -90,7 +93,6 @@ impl<B: Backing> CryptFile<B> {
     /// Writes the next header and, in the same write within page 0, tag sector 0 stamped with its sequence number: whoever kills
     /// the header afterwards leaves a sector of a later epoch behind.
     pub(super) fn write_head(&self, head: &mut Head, next: NextHeader) -> Result<()> {
-        let was_dirty = head.header.dirty;
         let sequence = head.header.sequence + 1;
         let segment = self.segments.first();
         let mut state = segment.state.write();
@@ -114,19 +116,37 @@ impl<B: Backing> CryptFile<B> {
         };
         let slot = 1 - head.durable;
         let written = header.seal(&self.header_key)?;
-        self.doubt(self.write_slot(head, slot, &written, &stamped))?;
+        let lowers_floor = head.synced && header.committed_size < head.header.committed_size;
+        if let Err(error) = self.write_slot(head, slot, &written, &stamped) {
+            // Which header is in force on disk is not known now: the next change writes another one first.
+            self.interrupted();
+            self.dirty.store(true, Ordering::Release);
+            return Err(error.into());
+        }
         state.note_written(0);
         head.slots[slot] = written;
         head.current = slot;
         head.header = header;
-        self.sequence.store(sequence, Ordering::Release);
         self.dirty.store(next.dirty, Ordering::Release);
+        self.sequence.store(sequence, Ordering::Release);
+        head.synced &= next.dirty;
+        if !head.synced {
+            self.stamp.store(sequence, Ordering::Release);
+        }
         drop(state);
-        if self.durability == Durability::Strict && next.dirty && !was_dirty {
-            self.doubt(self.backing.sync())?;
-            head.durable = head.current;
+        // What it permits (sectors of its epoch, a backing file below the old floor) must not reach the disk before it.
+        if next.dirty && (self.durability == Durability::Strict || lowers_floor) {
+            self.backing.sync().inspect_err(|_| self.interrupted())?;
+            self.note_durable(head);
         }
         Ok(())
+    }
+
+    /// Notes that the header in force is on disk durably.
+    pub(super) fn note_durable(&self, head: &mut Head) {
+        head.durable = head.current;
+        head.synced = head.header.dirty;
+        self.stamp.store(head.header.sequence, Ordering::Release);
     }
 
     /// One write within page 0, from the slot to tag sector 0.

@@ -1,9 +1,11 @@
 //! Holes: punching and finding them, and reserving space.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
+use super::segment::{Segment, SegmentState};
 use super::write::Source;
-use super::{CryptFile, Result};
+use super::{CryptFile, Durability, Result};
 use crate::content::Entry;
 use crate::content::layout::{CHUNK, CHUNKS_PER_SECTOR, ChunkIndex, GroupIndex, PAGE, SegmentIndex};
 use crate::fs::backing::Backing;
@@ -15,7 +17,8 @@ impl<B: Backing> CryptFile<B> {
     /// [`super::FileError`].
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
         self.check_writable()?;
-        let _shape = self.shape.read();
+        let _shape = self.shape.write();
+        self.finish()?;
         self.punch_within(offset..offset.saturating_add(len).min(self.size()))
     }
 
@@ -27,6 +30,7 @@ impl<B: Backing> CryptFile<B> {
         self.check_writable()?;
         let end = Self::end_of(offset, len)?;
         let _shape = self.shape.write();
+        self.finish()?;
         self.punch_within(offset..end.min(self.size()))?;
         if !keep_size && end > self.size() { self.grow_to(end) } else { Ok(()) }
     }
@@ -39,6 +43,7 @@ impl<B: Backing> CryptFile<B> {
         self.check_writable()?;
         let end = Self::end_of(offset, len)?;
         let _shape = self.shape.write();
+        self.finish()?;
         let first = ChunkIndex::containing(offset);
         let last = ChunkIndex::containing(end.saturating_sub(1));
         // The tag page of the first chunk's segment lies before it.
@@ -155,6 +160,25 @@ impl<B: Backing> CryptFile<B> {
         if is_hole { Ok(()) } else { self.write_range(range, Source::Zeros, size) }
     }
 
+    /// Has the tags say that chunks are holes. Where that fails they are what they were: whether the tags on disk say so or not,
+    /// the next write of one of them then begins with its tags.
+    pub(super) fn make_holes(
+        &self,
+        segment: &Segment,
+        state: &mut SegmentState,
+        chunks: Range<usize>,
+    ) -> Result<()> {
+        self.unsynced.store(true, Ordering::Release);
+        let before = state.entries[chunks.clone()].to_vec();
+        state.entries[chunks.clone()].fill(Entry::Hole);
+        let sectors = chunks.start / CHUNKS_PER_SECTOR..=(chunks.end - 1) / CHUNKS_PER_SECTOR;
+        let written = self.write_sectors(segment, state, *sectors.start(), *sectors.end());
+        if written.is_err() {
+            state.entries[chunks].copy_from_slice(&before);
+        }
+        written
+    }
+
     /// Makes holes of the chunks of one segment that lie in `chunks`: first the tags say so, then the space is given back.
     fn punch_segment(&self, index: SegmentIndex, chunks: &Range<u64>) -> Result<()> {
         let base = index.first_chunk().0;
@@ -166,8 +190,10 @@ impl<B: Backing> CryptFile<B> {
         if from >= to || state.entries[from..to].iter().all(Entry::is_hole) {
             return Ok(());
         }
-        state.entries[from..to].fill(Entry::Hole);
-        self.write_sectors(&segment, &mut state, from / CHUNKS_PER_SECTOR, (to - 1) / CHUNKS_PER_SECTOR)?;
+        self.make_holes(&segment, &mut state, from..to)?;
+        if self.durability == Durability::Strict {
+            self.backing.sync()?;
+        }
         let offset = ChunkIndex(base + from as u64).backing_offset();
         Ok(self.backing.punch(offset, (to - from) as u64 * PAGE)?)
     }

@@ -18,6 +18,31 @@ pub(super) struct Index(HashMap<u64, Group>);
 pub(super) struct Group {
     pub bits: [Bits; INDEX_SECTORS],
     pub members: [Member; INDEX_SECTORS],
+    /// A bit a sector: set while what is on disk need not be what is here, since a write failed.
+    pub pending: u8,
+}
+
+impl Group {
+    fn empty() -> Self {
+        Self {
+            bits: [[0; INDEX_BODY]; INDEX_SECTORS],
+            members: [Member::default(); INDEX_SECTORS],
+            pending: 0,
+        }
+    }
+}
+
+impl Index {
+    /// The sectors whose last write failed: group, and sector in it.
+    fn pending(&self) -> BTreeSet<(u64, usize)> {
+        let sectors = |group: &Group| {
+            (0..INDEX_SECTORS).filter(|sector| group.pending >> sector & 1 != 0).collect::<Vec<_>>()
+        };
+        self.0
+            .iter()
+            .flat_map(|(number, group)| sectors(group).into_iter().map(|sector| (*number, sector)))
+            .collect()
+    }
 }
 
 /// Where a segment's bit is.
@@ -54,14 +79,15 @@ impl<B: Backing> CryptFile<B> {
         Ok(present)
     }
 
-    /// Sets or clears the bits of segments, and writes each index sector that changes once.
+    /// Sets or clears the bits of segments, and writes each index sector that changes once; and again those whose last write failed.
     pub(super) fn mark(&self, segments: &[SegmentIndex], present: bool) -> Result<()> {
         let mut index = self.index.lock();
-        let mut changed = BTreeSet::new();
+        let mut changed = index.pending();
         for place in segments.iter().filter_map(|segment| bit_place(*segment)) {
             let group = self.group(&mut index, place.group)?;
             let byte = &mut group.bits[place.sector][place.byte];
             *byte = if present { *byte | place.mask } else { *byte & !place.mask };
+            group.pending |= 1 << place.sector;
             changed.insert((place.group.0, place.sector));
         }
         for (number, sector) in changed {
@@ -72,8 +98,17 @@ impl<B: Backing> CryptFile<B> {
             self.doubt(self.backing.write_at(offset, &[&bytes]))?;
             self.replace_member(Some(&group.members[sector]), Some(&member));
             group.members[sector] = member;
+            group.pending &= !(1 << sector);
         }
         Ok(())
+    }
+
+    /// Whether a segment's index bit need not be on disk as it is here.
+    pub(super) fn mark_is_pending(&self, segment: SegmentIndex) -> bool {
+        let index = self.index.lock();
+        bit_place(segment).is_some_and(|place| {
+            index.0.get(&place.group.0).is_some_and(|group| group.pending >> place.sector & 1 != 0)
+        })
     }
 
     /// Writes the index pages of groups that a growth from `old` to `new` bytes begins.
@@ -82,8 +117,7 @@ impl<B: Backing> CryptFile<B> {
         for number in GroupIndex::count(old)..GroupIndex::count(new) {
             let number = GroupIndex(number);
             let mut page = [0; INDEX_SECTORS * SECTOR];
-            let mut group =
-                Group { bits: [[0; INDEX_BODY]; INDEX_SECTORS], members: [Member::default(); INDEX_SECTORS] };
+            let mut group = Group::empty();
             for sector in 0..INDEX_SECTORS {
                 let (bytes, member) = self.seal_index_sector(number, sector, &group.bits[sector]);
                 page[sector * SECTOR..][..SECTOR].copy_from_slice(&bytes);
@@ -104,6 +138,11 @@ impl<B: Backing> CryptFile<B> {
                 group.members.iter().for_each(|member| self.replace_member(Some(member), None));
             }
         }
+    }
+
+    /// Forgets the groups behind `size` without a look at the content root.
+    pub(super) fn forget_groups_behind(&self, size: u64) {
+        self.index.lock().0.retain(|number, _| *number < GroupIndex::count(size));
     }
 
     /// The members of a group's index sectors as they are on disk; memory takes them over.
@@ -134,11 +173,10 @@ impl<B: Backing> CryptFile<B> {
         let mut page = [0; INDEX_SECTORS * SECTOR];
         self.backing.read_at(number.index_offset(), &mut page)?;
         let key = self.keys.index(number);
-        let mut group =
-            Group { bits: [[0; INDEX_BODY]; INDEX_SECTORS], members: [Member::default(); INDEX_SECTORS] };
+        let mut group = Group::empty();
         for (sector, bytes) in page.as_chunks::<SECTOR>().0.iter().enumerate() {
             let place = Place::Index(number.0, sector as u8);
-            group.bits[sector] = sector::open_index(&key, self.file_id(), place, self.epoch(), bytes)
+            group.bits[sector] = sector::open_index(&key, self.file_id(), place, self.sequence(), bytes)
                 .map_err(|error| FileError::Sector(place, error))?;
             group.members[sector] = root::member(&self.root_key, place, bytes);
         }

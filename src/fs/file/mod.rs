@@ -62,11 +62,19 @@ pub struct CryptFile<B> {
     shape: RwLock<()>,
     size: AtomicU64,
     head: Mutex<Head>,
-    /// The sequence number in force: what sectors are stamped with.
+    /// The sequence number in force: no sector may have a later epoch.
     sequence: AtomicU64,
+    /// The epoch that tag and index sectors are stamped with: the number of a header that is on disk if they are.
+    stamp: AtomicU64,
     dirty: AtomicBool,
     /// A write of tags, index or header failed: what is on disk has to be looked at before the file can be clean.
     uncertain: AtomicBool,
+    /// A change of size or a header failed half-way: what it began has to be ended before the next change.
+    unfinished: AtomicBool,
+    /// Whether content changed since the last sync.
+    unsynced: AtomicBool,
+    /// Truncations so far: what lay below the size before one need not lie there after it.
+    truncations: AtomicU64,
     segments: Segments,
     index: Mutex<Index>,
     root: Mutex<Root>,
@@ -99,8 +107,14 @@ impl<B: Backing> CryptFile<B> {
         self.keys.file_id()
     }
 
-    fn epoch(&self) -> u64 {
+    /// The sequence number in force.
+    fn sequence(&self) -> u64 {
         self.sequence.load(Ordering::Acquire)
+    }
+
+    /// What tag and index sectors are stamped with.
+    fn epoch(&self) -> u64 {
+        self.stamp.load(Ordering::Acquire)
     }
 
     /// Replaces a sector's part in the content root.
@@ -115,6 +129,16 @@ impl<B: Backing> CryptFile<B> {
             self.uncertain.store(true, Ordering::Release);
             error.into()
         })
+    }
+
+    /// Notes that a change of size or a header failed half-way. The caller holds `shape`.
+    fn interrupted(&self) {
+        self.uncertain.store(true, Ordering::Release);
+        self.unfinished.store(true, Ordering::Release);
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire)
     }
 
     fn check_writable(&self) -> Result<()> {

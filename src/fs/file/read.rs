@@ -111,7 +111,8 @@ impl<B: Backing> CryptFile<B> {
             out.fill(0);
             return Ok(());
         };
-        let whole = skip == 0 && out.len() == seal.len();
+        let one = matches!(entry, Entry::One(_)) || self.is_dirty();
+        let whole = one && skip == 0 && out.len() == seal.len();
         if whole && self.open_chunk(segment, chunk, seal, stored, out).is_ok() {
             return Ok(());
         }
@@ -140,6 +141,8 @@ impl<B: Backing> CryptFile<B> {
         match entry {
             Entry::Hole => Ok(0),
             Entry::One(seal) => open(seal, plain),
+            // A writer leaves none behind: the sector is older than the header.
+            Entry::Two { .. } if !self.is_dirty() => Err(FileError::Unsettled(chunk.0)),
             Entry::Two { current, previous } => open(current, plain).or_else(|_| open(previous, plain)),
         }
     }

@@ -43,12 +43,15 @@ impl Segment {
 pub(super) struct SegmentState {
     /// Whether it exists on disk; otherwise it is one hole, and its tag page means nothing.
     pub present: bool,
+    /// Whether its index bit is known to be set on disk. Whoever writes to it before that sets it too: what is acknowledged must not
+    /// hang on the write of someone else.
+    pub marked: bool,
     /// An entry a chunk. An overwrite that was completed here is one version, whatever is on disk still.
     pub entries: Vec<Entry>,
     /// Each sector's part in the content root, while the segment is present.
     pub members: Vec<Member>,
-    /// A bit a sector: set while the sector on disk may hold an entry with two versions.
-    pub two_on_disk: u8,
+    /// A bit a sector: set while the sector on disk may hold an entry with two versions, or its last write failed.
+    pub unsettled: u8,
 }
 
 impl SegmentState {
@@ -56,10 +59,16 @@ impl SegmentState {
     pub fn hole(index: SegmentIndex) -> Self {
         Self {
             present: false,
+            marked: false,
             entries: vec![Entry::Hole; index.chunks()],
             members: vec![Member::default(); index.sectors()],
-            two_on_disk: 0,
+            unsettled: 0,
         }
+    }
+
+    /// A segment that exists and holds nothing.
+    pub fn empty(index: SegmentIndex) -> Self {
+        Self { present: true, marked: true, ..Self::hole(index) }
     }
 
     /// The entries of a sector.
@@ -72,9 +81,9 @@ impl SegmentState {
     pub fn note_written(&mut self, sector: usize) {
         let bit = 1 << sector;
         if self.has_two(sector) {
-            self.two_on_disk |= bit;
+            self.unsettled |= bit;
         } else {
-            self.two_on_disk &= !bit;
+            self.unsettled &= !bit;
         }
     }
 
@@ -134,7 +143,9 @@ impl<B: Backing> CryptFile<B> {
         let mut read = segment.read.lock();
         if !*read {
             if self.is_present(index)? {
-                *segment.state.write() = self.read_segment(index, &segment.keys)?;
+                let mut state = self.read_segment(index, &segment.keys)?;
+                state.marked = !self.mark_is_pending(index);
+                *segment.state.write() = state;
             }
             *read = true;
         }
@@ -157,23 +168,21 @@ impl<B: Backing> CryptFile<B> {
         keys: &SegmentKeys,
         page: &[u8],
     ) -> Result<SegmentState> {
-        let mut state = SegmentState { present: true, ..SegmentState::hole(index) };
+        let mut state = SegmentState::empty(index);
         for (number, bytes) in page.chunks_exact(SECTOR).enumerate() {
             let bytes: &SectorBytes = bytes.try_into().expect("a sector's bytes");
             let place = Place::Tags(index.0, number as u8);
-            let entries = sector::open_tags(&keys.tags, self.file_id(), place, self.epoch(), bytes)
+            let entries = sector::open_tags(&keys.tags, self.file_id(), place, self.sequence(), bytes)
                 .map_err(|error| FileError::Sector(place, error))?;
             let from = number * CHUNKS_PER_SECTOR;
             state.entries[from..from + CHUNKS_PER_SECTOR].copy_from_slice(&entries);
             state.members[number] = root::member(&self.root_key, place, bytes);
             if state.has_two(number) {
-                state.two_on_disk |= 1 << number;
+                state.unsettled |= 1 << number;
             }
         }
-        if !self.is_dirty()
-            && let Some(chunk) = state.entries.iter().position(|entry| matches!(entry, Entry::Two { .. }))
-        {
-            return Err(FileError::Unsettled(index.first_chunk().0 + chunk as u64));
+        if state.unsettled != 0 {
+            self.unsettled.lock().insert(index.0);
         }
         Ok(state)
     }
@@ -212,7 +221,12 @@ impl<B: Backing> CryptFile<B> {
             page[(number - from) * SECTOR..][..SECTOR].copy_from_slice(&bytes);
         }
         let offset = segment.index.tags_offset() + (from * SECTOR) as u64;
-        self.doubt(self.backing.write_at(offset, &[&page[..(to - from + 1) * SECTOR]]))?;
+        let written = self.backing.write_at(offset, &[&page[..(to - from + 1) * SECTOR]]);
+        if written.is_err() {
+            (from..=to).for_each(|number| state.unsettled |= 1 << number);
+            self.unsettled.lock().insert(segment.index.0);
+        }
+        self.doubt(written)?;
         for (number, member) in members.iter().enumerate().take(to + 1).skip(from) {
             self.replace_member(Some(&state.members[number]), Some(member));
             state.members[number] = *member;
@@ -223,7 +237,7 @@ impl<B: Backing> CryptFile<B> {
 
     /// In strict mode, before sectors are written that give previous versions of chunks up: the current ones must be on disk.
     pub(super) fn before_giving_up(&self, state: &SegmentState, from: usize, to: usize) -> Result<()> {
-        let two = (from..=to).any(|number| state.two_on_disk >> number & 1 != 0);
+        let two = (from..=to).any(|number| state.unsettled >> number & 1 != 0);
         if self.durability == Durability::Strict && two {
             self.backing.sync()?;
         }

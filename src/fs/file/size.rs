@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::write::Source;
-use super::{CryptFile, Result};
-use crate::content::layout::{CHUNK, CHUNKS_PER_SECTOR, ChunkIndex, GroupIndex, SegmentIndex, backing_size};
+use super::{CryptFile, FileError, Result};
+use crate::content::layout::{CHUNK, ChunkIndex, GroupIndex, SegmentIndex, backing_size};
 use crate::content::root::Member;
 use crate::envelope::ResizeKind;
 use crate::fs::backing::Backing;
@@ -24,6 +24,7 @@ impl<B: Backing> CryptFile<B> {
         self.check_writable()?;
         Self::end_of(size, 0)?;
         let _shape = self.shape.write();
+        self.finish()?;
         match size.cmp(&self.size()) {
             std::cmp::Ordering::Less => self.truncate_to(size),
             std::cmp::Ordering::Equal => Ok(()),
@@ -35,16 +36,16 @@ impl<B: Backing> CryptFile<B> {
     pub(super) fn grow_to(&self, target: u64) -> Result<()> {
         let size = self.size();
         self.announce(ResizeKind::Grow, size, target)?;
-        let outcome = self.extend(size, target);
-        if outcome.is_err() {
-            self.undo_growth(size, target);
-            return outcome;
+        let outcome = self.extend(size, target).and_then(|()| self.announce(ResizeKind::None, target, 0));
+        match outcome {
+            Ok(()) => self.size.store(target, Ordering::Release),
+            Err(_) => self.undo_growth(),
         }
-        self.size.store(target, Ordering::Release);
-        self.announce(ResizeKind::None, target, 0)
+        outcome
     }
 
     fn extend(&self, size: u64, target: u64) -> Result<()> {
+        self.unsynced.store(true, Ordering::Release);
         self.backing.set_len(backing_size(target))?;
         if size > 0 {
             self.fit_chunk(ChunkIndex::containing(size - 1), target)?;
@@ -67,31 +68,47 @@ impl<B: Backing> CryptFile<B> {
         self.write_range(chunk.start()..chunk.start() + len as u64, Source::Kept, size)
     }
 
+    /// As `fit_chunk`, but for a chunk of which no version is stored: whatever its length, only writing it whole heals it.
+    pub(super) fn fit_if_readable(&self, chunk: ChunkIndex, size: u64) -> Result<()> {
+        match self.fit_chunk(chunk, size) {
+            Err(FileError::Chunk(chunk)) => {
+                log::error!("chunk {chunk} is damaged and keeps its length");
+                Ok(())
+            }
+            fitted => fitted,
+        }
+    }
+
     /// Truncates. The caller holds `shape` for writing.
     fn truncate_to(&self, target: u64) -> Result<()> {
         let size = self.size();
+        let leaving = self.leaving(size, target)?;
         self.announce(ResizeKind::Truncate, target, target)?;
-        self.shrink(size, target)?;
-        self.announce(ResizeKind::None, target, 0)
+        // From here on there is no way back: what fails below is ended before the next change, or by recovery.
+        self.truncations.fetch_add(1, Ordering::AcqRel);
+        self.unsynced.store(true, Ordering::Release);
+        self.size.store(target, Ordering::Release);
+        let outcome =
+            self.shrink(size, target, &leaving).and_then(|()| self.announce(ResizeKind::None, target, 0));
+        outcome.inspect_err(|_| self.interrupted())
     }
 
     /// Takes everything behind `target` away.
-    fn shrink(&self, size: u64, target: u64) -> Result<()> {
+    fn shrink(&self, size: u64, target: u64, leaving: &Leaving) -> Result<()> {
         if target > 0 {
             self.fit_chunk(ChunkIndex::containing(target - 1), target)?;
         }
-        let leaving = self.leaving(size, target)?;
         self.backing.set_len(backing_size(target))?;
         self.clear_behind(target)?;
         let kept_groups = GroupIndex::count(target);
         let in_kept_groups =
             |segment: &&SegmentIndex| segment.group().is_some_and(|(group, _)| group.0 < kept_groups);
         let unmarked: Vec<_> = leaving.segments.iter().filter(in_kept_groups).copied().collect();
-        self.mark(&unmarked, false)?;
+        // Before that: a sector of theirs whose last write failed is not written again.
         self.end_groups(size, target);
+        self.mark(&unmarked, false)?;
         leaving.members.iter().for_each(|member| self.replace_member(Some(member), None));
         self.segments.forget_behind(last_segment(target));
-        self.size.store(target, Ordering::Release);
         Ok(())
     }
 
@@ -119,19 +136,40 @@ impl<B: Backing> CryptFile<B> {
         if !state.present || !behind {
             return Ok(());
         }
-        state.entries[kept..].fill(Default::default());
-        let last = index.sectors() - 1;
-        self.write_sectors(&segment, &mut state, kept / CHUNKS_PER_SECTOR, last)
+        let chunks = kept..state.entries.len();
+        self.make_holes(&segment, &mut state, chunks)
     }
 
-    /// After a growth that failed: as far as possible nothing is left of it. What is left is found before the file turns clean.
-    pub(super) fn undo_growth(&self, size: u64, target: u64) {
-        self.uncertain.store(true, Ordering::Release);
-        let begun = self.size.swap(target, Ordering::AcqRel);
-        if let Err(error) = self.shrink(target, size) {
-            log::warn!("a failed growth from {size} to {target} bytes is not undone yet: {error}");
-            self.size.store(begun, Ordering::Release);
+    /// After a growth that failed: nothing is left of it, now or before the next change.
+    pub(super) fn undo_growth(&self) {
+        self.interrupted();
+        if let Err(error) = self.finish() {
+            log::warn!("a failed growth from {} bytes is not undone yet: {error}", self.size());
         }
+    }
+
+    /// Ends what a failed change of size or header began: the file on disk has the size that it has here, and its header says so. The
+    /// caller holds `shape` for writing.
+    pub(super) fn finish(&self) -> Result<()> {
+        if !self.is_unfinished() {
+            return Ok(());
+        }
+        let size = self.size();
+        self.tidy(size)?;
+        self.announce(ResizeKind::None, size, 0)?;
+        self.unfinished.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes everything behind `size` away, as far as it is there: after a change that failed or was killed.
+    pub(super) fn tidy(&self, size: u64) -> Result<()> {
+        if size > 0 {
+            self.fit_if_readable(ChunkIndex::containing(size - 1), size)?;
+        }
+        self.backing.set_len(backing_size(size))?;
+        self.forget_groups_behind(size);
+        self.clear_behind(size)?;
+        self.unmark_behind(size)
     }
 }
 

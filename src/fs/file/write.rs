@@ -63,12 +63,13 @@ impl<B: Backing> CryptFile<B> {
         }
         {
             let _shape = self.shape.read();
-            if end <= self.size() {
+            if end <= self.size() && !self.is_unfinished() {
                 self.ensure_dirty()?;
                 return self.write_range(offset..end, Source::Data(data), self.size());
             }
         }
         let _shape = self.shape.write();
+        self.finish()?;
         self.write_extending(offset..end, data)
     }
 
@@ -79,6 +80,7 @@ impl<B: Backing> CryptFile<B> {
     pub fn append(&self, data: &[u8]) -> Result<u64> {
         self.check_writable()?;
         let _shape = self.shape.write();
+        self.finish()?;
         let offset = self.size();
         let end = Self::end_of(offset, data.len() as u64)?;
         if !data.is_empty() {
@@ -99,13 +101,24 @@ impl<B: Backing> CryptFile<B> {
         }
         let size = self.size();
         self.announce_append(size, range.end)?;
-        self.begin_groups(size, range.end)?;
-        let outcome = self.write_range(range.clone(), Source::Data(data), range.end);
+        let outcome = self
+            .reach(size, range.end)
+            .and_then(|()| self.begin_groups(size, range.end))
+            .and_then(|()| self.write_range(range.clone(), Source::Data(data), range.end));
         match outcome {
             Ok(()) => self.size.store(range.end, Ordering::Release),
-            Err(_) => self.undo_growth(size, range.end),
+            Err(_) => self.undo_growth(),
         }
         outcome
+    }
+
+    /// In strict mode, before the last chunk gets longer: its new bytes must not be on disk with the old size of the backing file, which
+    /// would cut them off.
+    fn reach(&self, size: u64, end: u64) -> Result<()> {
+        if self.durability == Durability::Strict && size % CHUNK as u64 != 0 {
+            self.backing.set_len(layout::backing_size(end))?;
+        }
+        Ok(())
     }
 
     /// The header must say that the file is growing, and how far it may.
@@ -123,6 +136,7 @@ impl<B: Backing> CryptFile<B> {
 
     /// Writes a range; the size is `size_after` when all of it is done. The caller holds `shape` and made the file dirty.
     pub(super) fn write_range(&self, range: Range<u64>, source: Source<'_>, size_after: u64) -> Result<()> {
+        self.unsynced.store(true, Ordering::Release);
         let mut newborn = Vec::new();
         let start = range.start;
         let mut outcome = Ok(());
@@ -139,8 +153,12 @@ impl<B: Backing> CryptFile<B> {
             }
         }
         if !newborn.is_empty() {
+            if self.durability == Durability::Strict {
+                self.backing.sync()?;
+            }
             let segments: Vec<_> = newborn.iter().map(|segment: &Arc<Segment>| segment.index).collect();
             self.mark(&segments, true)?;
+            newborn.iter().for_each(|segment| segment.state.write().marked = true);
         }
         outcome
     }
@@ -153,7 +171,6 @@ impl<B: Backing> CryptFile<B> {
     ) -> Result<()> {
         let segment = self.segment(index)?;
         let mut state = segment.state.write();
-        let was_present = state.present;
         with_scratch(|scratch| {
             let first = ChunkIndex::containing(piece.range.start);
             let last = ChunkIndex::containing(piece.range.end - 1);
@@ -161,7 +178,7 @@ impl<B: Backing> CryptFile<B> {
             let bytes = (last.0 - first.0) as usize * CHUNK + last.len_in(piece.size_after);
             self.store(&segment, &mut state, first, &seals, &scratch[..bytes])
         })?;
-        if !was_present {
+        if !state.marked {
             newborn.push(segment.clone());
         }
         Ok(())
@@ -269,6 +286,10 @@ impl<B: Backing> CryptFile<B> {
             state.entries[number] = Entry::One(*seal);
         }
         if creates {
+            if self.durability == Durability::Strict {
+                // A hole that was synced must not become a chunk whose data is not there.
+                self.backing.sync()?;
+            }
             self.write_sectors(segment, state, from_sector, to_sector)?;
         }
         Ok(())
@@ -283,7 +304,7 @@ impl<B: Backing> CryptFile<B> {
         seals: &[Seal],
         ciphertext: &[u8],
     ) -> Result<()> {
-        let mut new = SegmentState { present: true, ..SegmentState::hole(segment.index) };
+        let mut new = SegmentState { marked: false, ..SegmentState::empty(segment.index) };
         for (number, seal) in seals.iter().enumerate() {
             new.entries[first.in_segment() + number] = Entry::One(*seal);
         }

@@ -1,0 +1,178 @@
+//! The power is lost: of each page written since the last sync any version may be on disk, and of the size too. What was synced is
+//! there, and nothing is ever silently wrong.
+
+use kmsfs::fs::Durability;
+use kmsfs::fs::file::FileError;
+
+use crate::memory::Memory;
+use crate::model::Step;
+use crate::{File, neither, pattern};
+
+const CHUNK: usize = 4096;
+
+/// Everything that the file may be after a loss of power: what it was at the last sync and at each step since.
+#[derive(Clone)]
+struct Since(Vec<Vec<u8>>);
+
+impl Since {
+    fn step(&mut self, step: &Step) {
+        let mut next = self.0.last().expect("never empty").clone();
+        step.expect(&mut next);
+        self.0.push(next);
+    }
+
+    fn synced(&mut self) {
+        self.0.drain(..self.0.len() - 1);
+    }
+
+    /// Whether a chunk, or the segment that it lies in where that was a hole, was written since the sync.
+    fn is_touched(&self, chunk: usize) -> bool {
+        let part = |version: &[u8], range: std::ops::Range<usize>| {
+            let mut part = version.get(range.start..version.len().min(range.end)).unwrap_or(&[]).to_vec();
+            part.resize(range.len(), 0);
+            part
+        };
+        let differs = |range: std::ops::Range<usize>| {
+            let first = part(&self.0[0], range.clone());
+            self.0.iter().any(|version| part(version, range.clone()) != first)
+        };
+        let segment =
+            if chunk < 32 { 0..32 } else { (chunk - 32) / 64 * 64 + 32..(chunk - 32) / 64 * 64 + 96 };
+        let bytes = segment.start * CHUNK..segment.end * CHUNK;
+        let was_hole = part(&self.0[0], bytes.clone()).iter().all(|byte| *byte == 0);
+        differs(chunk * CHUNK..(chunk + 1) * CHUNK) || (was_hole && differs(bytes))
+    }
+}
+
+/// What is left after a loss of power, checked; `all` chunks must be readable, or those not written since the sync.
+fn check(this: &File, left: &Memory, since: &Since, all: bool, what: &str) {
+    let file = this.open(left).unwrap_or_else(|error| panic!("{what}: open: {error}"));
+    let sizes = since.0.iter().map(Vec::len);
+    let (least, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
+    let size = file.size() as usize;
+    assert!((least..=most).contains(&size), "{what}: size {size}, expected {least} to {most}");
+    let mut found = vec![0; size];
+    let mut unreadable = Vec::new();
+    for (number, out) in found.chunks_mut(CHUNK).enumerate() {
+        match file.read_at((number * CHUNK) as u64, out) {
+            Ok(_) => (),
+            Err(FileError::Chunk(_) | FileError::Sector(..) | FileError::Unsettled(_)) => {
+                assert!(!all && since.is_touched(number), "{what}: chunk {number} is unreadable");
+                out.copy_from_slice(
+                    &since.0[0]
+                        .iter()
+                        .chain(std::iter::repeat(&0))
+                        .skip(number * CHUNK)
+                        .take(out.len())
+                        .copied()
+                        .collect::<Vec<_>>(),
+                );
+                unreadable.push(number);
+            }
+            Err(error) => panic!("{what}: chunk {number}: {error}"),
+        }
+    }
+    if let Some(chunk) = neither(&found, &since.0) {
+        panic!("{what}: chunk {chunk} is none of its versions");
+    }
+}
+
+/// Stops `script` after each number of changes, and takes the power away in several ways. Before the first sync of a run only strict
+/// mode promises anything, so the check begins there.
+fn cut_everywhere(script: &[Step], durability: Durability) {
+    let this = File::new(1, durability);
+    let start = Memory::default();
+    drop(this.create(&start));
+    for stop in 0.. {
+        let memory = start.fork();
+        memory.keep_disk();
+        let file = this.open(&memory).unwrap();
+        memory.stop_after(stop);
+        let mut since = Since(vec![Vec::new()]);
+        let mut synced = durability == Durability::Strict;
+        let mut stopped = false;
+        for step in script {
+            since.step(step);
+            if step.apply(&file).is_err() {
+                stopped = true;
+                break;
+            }
+            if matches!(step, Step::Sync) {
+                since.synced();
+                synced = true;
+            }
+        }
+        for way in 0..if synced { 6 } else { 0 } {
+            let choices = pattern(stop * 7 + way, 4096);
+            let mut at = 0;
+            let left = memory.lose_power(|below| {
+                at = (at + 1) % choices.len();
+                // All old, all new, and mixtures.
+                match way {
+                    0 => 0,
+                    1 => below - 1,
+                    _ => choices[at] as usize % below,
+                }
+            });
+            let what = format!("stop {stop}, way {way}");
+            check(&this, &left, &since, durability == Durability::Strict, &what);
+        }
+        if !stopped {
+            return;
+        }
+    }
+}
+
+fn both(script: &[Step]) {
+    cut_everywhere(script, Durability::Default);
+    cut_everywhere(script, Durability::Strict);
+}
+
+fn write(offset: u64, len: usize, seed: u64) -> Step {
+    Step::Write { offset, len, seed }
+}
+
+#[test]
+fn what_was_synced_survives_appends_after_it() {
+    both(&[
+        Step::Append { len: 150_000, seed: 1 },
+        Step::Sync,
+        Step::Append { len: 50_000, seed: 2 },
+        Step::Append { len: 700_000, seed: 3 },
+        Step::Sync,
+        Step::Append { len: 10, seed: 4 },
+        Step::Append { len: 300_000, seed: 5 },
+        Step::Reopen,
+    ]);
+}
+
+#[test]
+fn what_was_synced_survives_overwrites_and_writes_into_holes_after_it() {
+    both(&[
+        write(0, 300_000, 1),
+        Step::Resize(1_000_000),
+        Step::Sync,
+        write(100, 9_000, 2),
+        write(900_000, 5_000, 3),
+        write(200_000, 50_000, 4),
+        write(200_000, 50_000, 5),
+        Step::Punch { offset: 150_000, len: 20_000 },
+        write(160_000, 5_000, 6),
+        Step::Reopen,
+    ]);
+}
+
+#[test]
+fn what_was_synced_survives_changes_of_size_after_it() {
+    both(&[
+        write(0, 700_000, 1),
+        Step::Sync,
+        Step::Resize(450_001),
+        Step::Resize(600_000),
+        Step::Append { len: 10_000, seed: 2 },
+        Step::Sync,
+        Step::Resize(100_000),
+        Step::Append { len: 300_000, seed: 3 },
+        Step::Reopen,
+    ]);
+}
