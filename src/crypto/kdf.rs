@@ -1,7 +1,6 @@
-//! HKDF-SHA256 (RFC 5869).
+//! HKDF-SHA256 (RFC 5869), by AWS-LC: what it keeps between derivations is as good as its input, and is wiped on drop.
 
-use hkdf::Hkdf;
-use sha2::Sha256;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 
 use super::{KEY_LEN, Secret};
 
@@ -13,18 +12,18 @@ pub fn derive(ikm: &[u8], salt: &[u8], info: &[&[u8]]) -> Secret<KEY_LEN> {
     Expander::new(ikm, salt).key(info)
 }
 
-/// HKDF after its extract step: derives several keys from one input without repeating that step.
-pub struct Expander(Hkdf<Sha256>);
+/// HKDF with its input and salt given: derives several keys from them. It wipes them on drop.
+pub struct Expander(Prk);
 
 impl Expander {
     /// Extracts from `ikm` and `salt`.
     pub fn new(ikm: &[u8], salt: &[u8]) -> Self {
-        Self(Hkdf::new(Some(salt), ikm))
+        Self(Salt::new(HKDF_SHA256, salt).extract(ikm))
     }
 
     /// Expands to a 256-bit key for `info` (joined as it is, see [`derive`]).
     pub fn key(&self, info: &[&[u8]]) -> Secret<KEY_LEN> {
-        Secret::fill_with(|out| self.0.expand_multi_info(info, out))
+        Secret::fill_with(|out| self.0.expand(info, HKDF_SHA256)?.fill(out))
             .expect("256 bits are within what HKDF-SHA256 can expand to")
     }
 }
@@ -38,6 +37,18 @@ impl std::fmt::Debug for Expander {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::hkdf::Hkdf;
+    use sha2::Sha256;
+
+    /// The AWS-LC implementation against RustCrypto's, with and without a salt, and for an info longer than a block.
+    #[test]
+    fn agrees_with_the_other_implementation() {
+        for (salt, info) in [(&b""[..], &b"label"[..]), (b"salt", b""), (&[7; 100], &[9; 200])] {
+            let mut other = [0; KEY_LEN];
+            Hkdf::<Sha256>::new(Some(salt), b"input").expand(info, &mut other).unwrap();
+            assert_eq!(derive(b"input", salt, &[info]).expose(), &other);
+        }
+    }
 
     /// RFC 5869, A.1, the first 32 bytes of its output.
     #[test]
