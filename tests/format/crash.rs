@@ -157,6 +157,8 @@ fn punching() {
         write(130_000, 10_000, 2),
         Step::Punch { offset: 440_000, len: 100_000 },
         Step::Zero { offset: 440_000, len: 100_000, keep_size: false },
+        Step::Zero { offset: 128_000, len: 20_000, keep_size: true },
+        Step::Zero { offset: 530_000, len: 100_000, keep_size: true },
         Step::Reopen,
     ]);
 }
@@ -170,6 +172,69 @@ fn rewrapping() {
         Step::Reopen,
         Step::Rewrap,
         Step::Rewrap,
+    ]);
+}
+
+/// Stops `script` anywhere, and then its recovery anywhere: the next recovery ends where the first one would have.
+fn crash_twice(script: &[Step]) {
+    let this = File::new(1, Durability::Default);
+    let start = Memory::default();
+    drop(this.create(&start));
+    for stop in 0.. {
+        let memory = start.fork();
+        let file = this.open(&memory).unwrap();
+        memory.stop_after(stop);
+        let stopped = script.iter().any(|step| step.apply(&file).is_err());
+        drop(file);
+        let expected = recovered(&this, &memory, stop);
+        for again in 0.. {
+            let memory = memory.fork();
+            memory.stop_after(again);
+            let recovery_stopped = this.open(&memory).is_err();
+            assert!(recovered(&this, &memory, stop) == expected, "stop {stop}, and again {again}");
+            if !recovery_stopped {
+                break;
+            }
+        }
+        if !stopped {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_recovery_of_appends_and_overwrites_can_be_stopped_anywhere() {
+    crash_twice(&[
+        Step::Append { len: 5_000, seed: 1 },
+        Step::Sync,
+        Step::Append { len: 130_000, seed: 2 },
+        write(100, 9_000, 3),
+        write(126_000, 9_000, 4),
+        Step::Append { len: 10, seed: 5 },
+    ]);
+}
+
+#[test]
+fn the_recovery_of_changes_of_size_can_be_stopped_anywhere() {
+    crash_twice(&[
+        write(0, 10_000, 1),
+        Step::Resize(150_000),
+        write(140_000, 10, 2),
+        Step::Resize(12_000),
+        Step::Resize(5_000),
+        Step::Append { len: 10, seed: 3 },
+    ]);
+}
+
+#[test]
+fn the_recovery_of_punches_and_rewraps_can_be_stopped_anywhere() {
+    crash_twice(&[
+        write(0, 145_000, 1),
+        Step::Punch { offset: 100, len: 20_000 },
+        Step::Rewrap,
+        Step::Zero { offset: 130_000, len: 40_000, keep_size: false },
+        write(131_072, 4_096, 2),
+        Step::Sync,
     ]);
 }
 

@@ -107,6 +107,32 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Reads of any range, also past the end, give the model's bytes; and what is said to be a hole is zeros.
+fn read_and_seek(file: &CryptFile<Memory>, model: &[u8], seed: u64) {
+    let size = model.len() as u64;
+    let choices = pattern(seed, 64);
+    for choice in choices.as_chunks::<8>().0 {
+        let choice = u64::from_le_bytes(*choice);
+        let offset = choice % (size + 5_000);
+        let mut out = vec![1; (choice >> 40) as usize % 70_000];
+        let read = file.read_at(offset, &mut out).unwrap();
+        let expected =
+            model.get(offset as usize..model.len().min(offset as usize + out.len())).unwrap_or(&[]);
+        assert!(out[..read] == *expected, "a read of {} bytes at {offset}", out.len());
+        let (data, hole) = (file.seek_data(offset).unwrap(), file.seek_hole(offset).unwrap());
+        assert_eq!(hole.is_some(), offset < size);
+        let zeros = offset.min(size)..data.unwrap_or(size);
+        assert!(
+            model[zeros.start as usize..zeros.end as usize].iter().all(|byte| *byte == 0),
+            "{zeros:?} is no hole"
+        );
+        assert!(
+            data.is_none_or(|data| (offset..size).contains(&data))
+                && hole.is_none_or(|hole| (offset..=size).contains(&hole))
+        );
+    }
+}
+
 fn run(steps: &[Step], durability: Durability) {
     let (this, memory) = (File::new(1, durability), Memory::default());
     let mut file = this.create(&memory);
@@ -124,6 +150,7 @@ fn run(steps: &[Step], durability: Durability) {
         let found =
             content(&file).unwrap_or_else(|error| panic!("read after step {number}, {step:?}: {error}"));
         assert!(found == model, "content after step {number}, {step:?}");
+        read_and_seek(&file, &model, number as u64);
     }
     file.commit_clean().unwrap();
     let report = file.verify().unwrap();
@@ -193,4 +220,100 @@ fn sixteen_tebibytes_are_the_most() {
     assert_eq!(file.size(), 0);
     file.write_at((1 << 44) - 1, b"x").unwrap();
     assert_eq!(file.size(), 1 << 44);
+}
+
+/// Each writer has chunks of its own, all readers see each chunk wholly old or wholly new, and nothing that was acknowledged is lost.
+#[test]
+fn writers_and_readers_at_once_see_whole_chunks() {
+    const CHUNKS: u64 = 300;
+    const WRITERS: u64 = 4;
+    let whole = |chunk: u64, version: u64| pattern(chunk << 32 | version, 4096);
+    let (this, memory) = (File::new(1, Durability::Default), Memory::default());
+    let file = this.create(&memory);
+    file.set_size(CHUNKS * 4096).unwrap();
+    let writes_left = std::sync::atomic::AtomicU64::new(WRITERS);
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (file, left) = (&file, &writes_left);
+            scope.spawn(move || {
+                for version in 1..=6 {
+                    for chunk in (writer..CHUNKS).step_by(WRITERS as usize) {
+                        file.write_at(chunk * 4096, &whole(chunk, version)).unwrap();
+                    }
+                }
+                left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        for reader in 0..2 {
+            let (file, left) = (&file, &writes_left);
+            scope.spawn(move || {
+                let mut seen = vec![0; CHUNKS as usize];
+                let mut out = vec![0; 3 * 4096];
+                for at in (reader..).map(|number| number * 7 % (CHUNKS - 2)) {
+                    file.read_at(at * 4096, &mut out).unwrap();
+                    for (chunk, found) in (at..).zip(out.chunks(4096)) {
+                        let last = seen[chunk as usize];
+                        let version = (last..=6).find(|version| match version {
+                            0 => found.iter().all(|byte| *byte == 0),
+                            version => found == whole(chunk, *version),
+                        });
+                        seen[chunk as usize] = version.unwrap_or_else(|| {
+                            panic!("chunk {chunk} is none of its versions from {last} on")
+                        });
+                    }
+                    if left.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+                        break;
+                    }
+                }
+            });
+        }
+        let (file, left) = (&file, &writes_left);
+        scope.spawn(move || {
+            while left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+                file.sync().unwrap();
+                file.append(b"more").unwrap();
+                file.set_size(CHUNKS * 4096).unwrap();
+            }
+        });
+    });
+    // Killed, and recovered.
+    drop(file);
+    let file = this.open(&memory).unwrap();
+    let expected: Vec<u8> = (0..CHUNKS).flat_map(|chunk| whole(chunk, 6)).collect();
+    assert!(content(&file).unwrap() == expected);
+    assert!(file.verify().unwrap().is_whole());
+}
+
+/// A writer begins several segments of a hole, and others write into the first of them before its index bit is written; then all are
+/// killed. A write that was acknowledged hangs on no other one's.
+#[test]
+fn what_one_of_many_writers_had_acknowledged_is_there_after_a_kill() {
+    const FIRST: u64 = 32 * 4096;
+    let this = File::new(1, Durability::Default);
+    for stop in 0..200 {
+        let memory = Memory::default();
+        let file = this.create(&memory);
+        file.set_size(4 << 20).unwrap();
+        memory.stop_after(stop);
+        let is_begun = |file: &CryptFile<Memory>| {
+            let mut out = [0];
+            file.read_at(FIRST, &mut out).map_or(true, |_| out != [0])
+        };
+        let begins = std::sync::atomic::AtomicBool::new(true);
+        let acknowledged = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                while begins.load(std::sync::atomic::Ordering::SeqCst) && !is_begun(&file) {
+                    std::thread::yield_now();
+                }
+                file.write_at(FIRST + 4096, &[7; 4096]).is_ok()
+            });
+            let _ = file.write_at(FIRST, &vec![9; 2 << 20]);
+            begins.store(false, std::sync::atomic::Ordering::SeqCst);
+            other.join().unwrap()
+        });
+        drop(file);
+        let mut out = [0; 4096];
+        this.open(&memory.fork()).unwrap().read_at(FIRST + 4096, &mut out).unwrap();
+        assert!(!acknowledged || out != [0; 4096], "stop {stop}: an acknowledged write is a hole");
+    }
 }

@@ -262,6 +262,119 @@ fn a_sector_of_a_small_file_put_back_is_found_at_open() {
 }
 
 #[test]
+fn a_header_of_another_version_or_suite() {
+    let (memory, plain) = clean(5_000);
+    for (at, value) in [(8, 0u16), (8, 2), (8, u16::MAX), (10, 0), (10, 2)] {
+        let altered = memory.fork();
+        for slot in 0..2 {
+            altered.put((slot * SLOT + at) as u64, &value.to_be_bytes());
+        }
+        assert_detected(&altered, &plain, "a downgraded header");
+    }
+}
+
+#[test]
+fn a_header_put_back_with_the_tags_and_chunks_of_the_first_segment_alone() {
+    let (memory, _) = clean(400_000);
+    let old = memory.fork();
+    let file = this().open(&memory).unwrap();
+    let new = pattern(77, 400_000);
+    file.write_at(0, &new).unwrap();
+    file.commit_clean().unwrap();
+    drop(file);
+    memory.put(0, &old.bytes(0, (33 * PAGE) as usize));
+    let file = this().open(&memory).unwrap();
+    for at in [131_072, 393_215] {
+        assert!(file.read_at(at, &mut [0; 100]).is_err(), "at {at}: sectors newer than the header");
+    }
+}
+
+#[test]
+fn the_previous_version_of_a_chunk_under_a_clean_header() {
+    let (memory, plain) = clean(400_000);
+    let file = this().open(&memory).unwrap();
+    let old = memory.fork();
+    file.write_at(200_000, &pattern(77, 20_000)).unwrap();
+    let dirty = memory.fork();
+    file.commit_clean().unwrap();
+    drop(file);
+    let (tags, chunk) = (SegmentIndex(1).tags_offset(), ChunkIndex(50).backing_offset());
+    memory.put(tags, &dirty.bytes(tags, PAGE as usize));
+    memory.put(chunk, &old.bytes(chunk, PAGE as usize));
+    let file = this().open(&memory).unwrap();
+    assert!(file.read_at(50 * PAGE, &mut [0; 100]).is_err());
+    // The other chunks of the sector are not lost with it.
+    let mut out = [0; 100];
+    file.read_at(40 * PAGE, &mut out).unwrap();
+    assert_eq!(out, plain[40 * PAGE as usize..][..100]);
+}
+
+#[test]
+fn old_index_bits_put_back_are_found_by_a_scrub() {
+    let memory = Memory::default();
+    let file = this().create(&memory);
+    file.set_size(700_000).unwrap();
+    file.commit_clean().unwrap();
+    let old = memory.fork();
+    file.write_at(200_000, &pattern(1, 100_000)).unwrap();
+    file.commit_clean().unwrap();
+    drop(file);
+    memory.put(33 * PAGE, &old.bytes(33 * PAGE, PAGE as usize));
+    let report = this().open(&memory).unwrap().verify().unwrap();
+    assert!(!report.is_whole());
+}
+
+#[test]
+fn a_dirty_file_has_no_hole_below_its_floor_that_it_did_not_have() {
+    let memory = Memory::default();
+    let file = this().create(&memory);
+    let plain = pattern(1, 400_000);
+    file.write_at(0, &plain).unwrap();
+    file.sync().unwrap();
+    drop(file);
+    for page in 0..memory.size() / PAGE {
+        let altered = memory.fork();
+        altered.put(page * PAGE, &[0; PAGE as usize]);
+        assert_detected(&altered, &plain, &format!("zeroed page {page} of a dirty file"));
+    }
+    for size in [PAGE, 33 * PAGE, 36 * PAGE, memory.size() - 1] {
+        let altered = memory.fork();
+        altered.set_len(size).unwrap();
+        assert!(this().open(&altered).is_err(), "cut to {size}, below its floor");
+    }
+}
+
+#[test]
+fn a_dirty_file_above_its_floor_is_cut_and_never_filled_with_zeros() {
+    let memory = Memory::default();
+    let file = this().create(&memory);
+    let plain = pattern(1, 700_000);
+    file.write_at(0, &plain[..100_000]).unwrap();
+    file.sync().unwrap();
+    file.append(&plain[100_000..]).unwrap();
+    drop(file);
+    for page in 0..memory.size() / PAGE {
+        let altered = memory.fork();
+        altered.put(page * PAGE, &[0; PAGE as usize]);
+        // Wrong bytes fail within.
+        assert_detected(&altered, &plain, &format!("zeroed page {page} above the floor"));
+    }
+}
+
+#[test]
+fn an_authentic_header_of_a_longer_file_does_not_reach_past_the_largest_size() {
+    let memory = Memory::default();
+    let file = this().create(&memory);
+    file.write_at(0, b"x").unwrap();
+    drop(file);
+    for size in [backing_size(1 << 44), backing_size(1 << 44) + 1, i64::MAX as u64] {
+        let altered = memory.fork();
+        altered.set_len(size).unwrap();
+        assert!(!detected(&altered, b"x", "a dirty file grown by zeros"), "it is what a crash leaves");
+    }
+}
+
+#[test]
 fn backing_sizes_are_as_the_layout_says() {
     for len in [0usize, 1, 4096, 4097, 131_072, 131_073, 400_000] {
         let (memory, _) = clean(len);
