@@ -11,13 +11,15 @@ use parking_lot::Mutex;
 
 const PAGE: u64 = 4096;
 
+type Page = Box<[u8; PAGE as usize]>;
+
 /// Sparse bytes, shared by all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<State>>);
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    pages: BTreeMap<u64, Page>,
     len: u64,
     changes: u64,
     /// Changes that still happen; each page of a write counts as one, since a kill can fall between two.
@@ -31,10 +33,10 @@ struct State {
 /// What is on disk: what was synced, and what may have been written back since.
 #[derive(Debug, Clone, Default)]
 struct Disk {
-    synced: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    synced: BTreeMap<u64, Page>,
     len: u64,
     /// The versions of each page since.
-    pages: BTreeMap<u64, Vec<Option<Box<[u8; PAGE as usize]>>>>,
+    pages: BTreeMap<u64, Vec<Option<Page>>>,
     lens: Vec<u64>,
 }
 

@@ -115,7 +115,7 @@ impl<B: Backing> CryptFile<B> {
     /// In strict mode, before the last chunk gets longer: its new bytes must not be on disk with the old size of the backing file, which
     /// would cut them off.
     fn reach(&self, size: u64, end: u64) -> Result<()> {
-        if self.durability == Durability::Strict && size % CHUNK as u64 != 0 {
+        if self.durability == Durability::Strict && !size.is_multiple_of(CHUNK as u64) {
             self.backing.set_len(layout::backing_size(end))?;
         }
         Ok(())
