@@ -264,3 +264,30 @@ fn recovery_itself_can_be_stopped_anywhere() {
         }
     }
 }
+
+#[test]
+fn a_sync_beside_a_truncation_does_not_raise_the_floor_above_it() {
+    let this = File::new(1, Durability::Default);
+    let memory = Memory::default();
+    let file = this.create(&memory);
+    file.write_at(0, &crate::pattern(1, 300_000)).unwrap();
+    let until = |reached: &dyn Fn() -> bool| {
+        while !reached() {
+            std::thread::yield_now();
+        }
+    };
+    let (in_sync, in_truncation) = (memory.pauses().sync.lock(), memory.pauses().set_len.lock());
+    std::thread::scope(|scope| {
+        // The sync has seen the old size when it is held up; the truncation has cut the file.
+        scope.spawn(|| file.sync().unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        scope.spawn(|| file.set_size(100).unwrap());
+        until(&|| memory.size() < 10_000);
+        drop(in_sync);
+        // If the sync writes a header now, it does it in this time.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let killed = this.open(&memory.fork());
+        drop(in_truncation);
+        assert_eq!(killed.unwrap().size(), 100);
+    });
+}

@@ -15,7 +15,14 @@ type Page = Box<[u8; PAGE as usize]>;
 
 /// Sparse bytes, shared by all clones.
 #[derive(Debug, Clone, Default)]
-pub struct Memory(Arc<Mutex<State>>);
+pub struct Memory(Arc<Mutex<State>>, Pauses);
+
+/// Where a test holds operations up: each waits, when it is done, as long as its lock is held.
+#[derive(Debug, Clone, Default)]
+pub struct Pauses {
+    pub sync: Arc<Mutex<()>>,
+    pub set_len: Arc<Mutex<()>>,
+}
 
 #[derive(Debug, Clone, Default)]
 struct State {
@@ -45,7 +52,12 @@ impl Memory {
     pub fn fork(&self) -> Self {
         let mut state = self.0.lock().clone();
         (state.allowed, state.failure, state.changes) = (None, None, 0);
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(state)), Pauses::default())
+    }
+
+    /// Where to hold operations up.
+    pub fn pauses(&self) -> &Pauses {
+        &self.1
     }
 
     /// From now on only `changes` more happen; every later one fails and does nothing.
@@ -86,7 +98,7 @@ impl Memory {
         }
         let len = state.len;
         state.zero(len, u64::MAX - PAGE);
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(state)), Pauses::default())
     }
 
     /// Changes so far.
@@ -233,7 +245,10 @@ impl Backing for Memory {
             }
             state.len = len;
             state.remember(len / PAGE..len.div_ceil(PAGE));
-        })
+        })?;
+        drop(state);
+        drop(self.1.set_len.lock());
+        Ok(())
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -254,6 +269,8 @@ impl Backing for Memory {
         if state.disk.is_some() && state.allowed != Some(0) {
             state.disk = Some(Disk { synced: state.pages.clone(), len: state.len, ..Disk::default() });
         }
+        drop(state);
+        drop(self.1.sync.lock());
         Ok(())
     }
 }
