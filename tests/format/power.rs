@@ -154,6 +154,7 @@ fn what_was_synced_survives_overwrites_and_writes_into_holes_after_it() {
         Step::Sync,
         write(100, 9_000, 2),
         write(900_000, 5_000, 3),
+        write(990_000, 5_000, 7),
         write(200_000, 50_000, 4),
         write(200_000, 50_000, 5),
         Step::Punch { offset: 150_000, len: 20_000 },

@@ -362,6 +362,21 @@ fn a_dirty_file_above_its_floor_is_cut_and_never_filled_with_zeros() {
 }
 
 #[test]
+fn a_damaged_segment_can_be_truncated_away() {
+    let (memory, plain) = clean(400_000);
+    memory.put(SegmentIndex(2).tags_offset(), &[0; PAGE as usize]);
+    let file = this().open(&memory).unwrap();
+    assert!(file.read_at(399_000, &mut [0; 100]).is_err());
+    assert!(file.set_size(395_000).is_err(), "what stays of it is damaged");
+    file.set_size(300_000).unwrap();
+    file.commit_clean().unwrap();
+    drop(file);
+    let file = this().open(&memory).unwrap();
+    assert!(crate::content(&file).unwrap() == plain[..300_000]);
+    assert!(file.verify().unwrap().is_whole());
+}
+
+#[test]
 fn an_authentic_header_of_a_longer_file_does_not_reach_past_the_largest_size() {
     let memory = Memory::default();
     let file = this().create(&memory);

@@ -24,8 +24,7 @@ impl<B: Backing> CryptFile<B> {
         if !self.writable {
             return Ok(());
         }
-        self.tidy(size)?;
-        match self.fit_all(size).and_then(|()| self.take_stock(size)) {
+        match self.tidy(size).and_then(|()| self.fit_all(size)).and_then(|()| self.take_stock(size)) {
             Ok(()) => (),
             Err(error @ (FileError::Unsettled(_) | FileError::Sector(..))) => {
                 log::error!("not wholly recovered, and left dirty: {error}");

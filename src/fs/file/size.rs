@@ -83,6 +83,8 @@ impl<B: Backing> CryptFile<B> {
     fn truncate_to(&self, target: u64) -> Result<()> {
         let size = self.size();
         let leaving = self.leaving(size, target)?;
+        // What the truncation writes to must be readable before there is no way back.
+        self.segment(last_segment(target))?;
         self.announce(ResizeKind::Truncate, target, target)?;
         // From here on there is no way back: what fails below is ended before the next change, or by recovery.
         self.truncations.fetch_add(1, Ordering::AcqRel);
@@ -119,7 +121,12 @@ impl<B: Backing> CryptFile<B> {
         let first_group = last.group().map_or(0, |(group, _)| group.0);
         for group in first_group..GroupIndex::count(size) {
             for segment in self.present_segments(GroupIndex(group))?.into_iter().filter(|one| *one > last) {
-                leaving.members.extend_from_slice(&self.segment(segment)?.state.read().members);
+                match self.segment(segment) {
+                    Ok(segment) => leaving.members.extend_from_slice(&segment.state.read().members),
+                    // Damaged, and about to be gone: the content root is counted anew without it.
+                    Err(FileError::Sector(..)) => self.uncertain.store(true, Ordering::Release),
+                    Err(error) => return Err(error),
+                }
                 leaving.segments.push(segment);
             }
         }
