@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset  length  field
-//!      0       8  epoch: the header's sequence number when the sector was written
+//!      0       8  epoch: the sequence number of a header on disk when the sector was written (rule 7 of docs/FORMAT.md)
 //!      8      12  nonce
 //!     20      16  tag
 //!     36       -  body, encrypted: 474 bytes of a tag sector, 256 of an index sector

@@ -81,19 +81,23 @@ impl Memory {
         state.disk = Some(Disk { synced: state.pages.clone(), len: state.len, ..Disk::default() });
     }
 
-    /// What a loss of power leaves: of each page, and of the size, any version since the last sync, as `choose` says (below its
-    /// argument).
-    pub fn lose_power(&self, mut choose: impl FnMut(usize) -> usize) -> Self {
+    /// What a loss of power leaves: of each page any version since the last sync, as `page` says (below its argument), and of the size
+    /// the one that `size` says.
+    pub fn lose_power(
+        &self,
+        mut page: impl FnMut(usize) -> usize,
+        size: impl FnOnce(usize) -> usize,
+    ) -> Self {
         let disk = self.0.lock().disk.clone().expect("the disk is kept");
         let mut state = State { pages: disk.synced, len: disk.len, ..State::default() };
         for (number, versions) in disk.pages {
-            match choose(versions.len() + 1).checked_sub(1).map(|chosen| versions[chosen].clone()) {
+            match page(versions.len() + 1).checked_sub(1).map(|chosen| versions[chosen].clone()) {
                 None => (),
                 Some(None) => drop(state.pages.remove(&number)),
                 Some(Some(page)) => drop(state.pages.insert(number, page)),
             }
         }
-        if let Some(chosen) = choose(disk.lens.len() + 1).checked_sub(1) {
+        if let Some(chosen) = size(disk.lens.len() + 1).checked_sub(1) {
             state.len = disk.lens[chosen];
         }
         let len = state.len;

@@ -102,18 +102,24 @@ fn cut_everywhere(script: &[Step], durability: Durability) {
                 synced = true;
             }
         }
-        for way in 0..if synced { 6 } else { 0 } {
+        for way in 0..if synced { 8 } else { 0 } {
             let choices = pattern(stop * 7 + way, 4096);
             let mut at = 0;
-            let left = memory.lose_power(|below| {
+            let mut any = |below: usize| {
                 at = (at + 1) % choices.len();
-                // All old, all new, and mixtures.
-                match way {
-                    0 => 0,
-                    1 => below - 1,
-                    _ => choices[at] as usize % below,
+                choices[at] as usize % below
+            };
+            let (old, new) = (|_: usize| 0, |below: usize| below - 1);
+            let left = match way {
+                0 => memory.lose_power(old, old),
+                1 => memory.lose_power(new, new),
+                2 => memory.lose_power(old, new),
+                3 => memory.lose_power(new, old),
+                _ => {
+                    let size = any(usize::MAX);
+                    memory.lose_power(any, |below| size % below)
                 }
-            });
+            };
             let what = format!("stop {stop}, way {way}");
             check(&this, &left, &since, durability == Durability::Strict, &what);
         }

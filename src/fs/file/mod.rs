@@ -1,8 +1,9 @@
 //! The engine of one open file: executes reads, writes and changes of size on its ciphertext, in the orders that keep it whole
 //! when the process is killed at any instant.
 //!
-//! Rules, whose numbers are those of `docs/FORMAT.md`: *kill-safe* (each chunk is wholly old or wholly new, and never a hole for
-//! data), *dirty* before the first change, *floor* and *recovery* after a kill. It knows nothing of inodes, keys' life cycles or
+//! It obeys the rules of `docs/FORMAT.md`, section 6: kill-safe (1: each chunk is wholly old or wholly new, and never a hole for
+//! data), dirty before the first change (5), floor (6), epochs (7) and recovery (8). After a write that failed, what memory says
+//! holds whether or not that write was done on disk; what a failed change began is ended before the next one. It knows nothing of inodes, keys' life cycles or
 //! names.
 //!
 //! Lock order: `shape`, then `head`, then a segment, then `index`, then `root`.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::write::Source;
-use super::{CryptFile, FileError, Result};
+use super::{CryptFile, Durability, FileError, Result};
 use crate::content::layout::{CHUNK, ChunkIndex, GroupIndex, SegmentIndex, backing_size};
 use crate::content::root::Member;
 use crate::envelope::ResizeKind;
@@ -100,7 +100,7 @@ impl<B: Backing> CryptFile<B> {
         if target > 0 {
             self.fit_chunk(ChunkIndex::containing(target - 1), target)?;
         }
-        self.backing.set_len(backing_size(target))?;
+        self.cut(target)?;
         self.clear_behind(target)?;
         let kept_groups = GroupIndex::count(target);
         let in_kept_groups =
@@ -112,6 +112,15 @@ impl<B: Backing> CryptFile<B> {
         leaving.members.iter().for_each(|member| self.replace_member(Some(member), None));
         self.segments.forget_behind(last_segment(target));
         Ok(())
+    }
+
+    /// Cuts the backing file, or extends it. In strict mode what the last chunk was shortened to is on disk before the cut, which its
+    /// longer version does not survive.
+    fn cut(&self, size: u64) -> Result<()> {
+        if self.durability == Durability::Strict {
+            self.backing.sync()?;
+        }
+        Ok(self.backing.set_len(backing_size(size))?)
     }
 
     /// The segments that exist wholly behind `target`, with their members; they are read while they are still there.
@@ -173,7 +182,7 @@ impl<B: Backing> CryptFile<B> {
         if size > 0 {
             self.fit_if_readable(ChunkIndex::containing(size - 1), size)?;
         }
-        self.backing.set_len(backing_size(size))?;
+        self.cut(size)?;
         self.forget_groups_behind(size);
         self.clear_behind(size)?;
         self.unmark_behind(size)
