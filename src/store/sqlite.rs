@@ -368,6 +368,9 @@ fn write_heads(
     let write = || {
         let mut statement = connection.prepare_cached(
             "INSERT INTO heads (name, generation, row_count, mac) VALUES (?, ?, ?, ?) \
+/// A row as it is stored: its values, and its MAC.
+type StoredRow = (Row, Vec<u8>);
+
              ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, \
              row_count = excluded.row_count, mac = excluded.mac",
         )?;
@@ -380,7 +383,7 @@ fn write_heads(
     write().map_err(|error| database::failure(path, error))
 }
 
-fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<(Row, Vec<u8>)>, HomeError> {
+fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<StoredRow>, HomeError> {
     let columns = table.columns();
     let read = || {
         let sql = format!("SELECT {}, mac FROM {}", columns.join(", "), table.name());
@@ -395,7 +398,7 @@ fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<
 }
 
 /// The keyring of verified rows.
-fn build(tables: &[(Table, Vec<(Row, Vec<u8>)>)]) -> Result<Keyring, HomeError> {
+fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Keyring, HomeError> {
     let of = |wanted: Table| {
         tables.iter().find(|(table, _)| *table == wanted).into_iter().flat_map(|(_, rows)| rows)
     };
