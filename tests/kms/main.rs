@@ -1,0 +1,10 @@
+//! The key service through its one door, on a real home: every rule that the operations of this version are to obey, with the
+//! errors and the messages of AWS KMS. A test that a rule asks for begins with the rule's name.
+
+mod aliases;
+mod crypto;
+mod fixture;
+mod names;
+mod pages;
+mod rotation;
+mod states;
