@@ -78,8 +78,11 @@ impl Kms {
         operation: Operation,
         request: Value,
     ) -> Result<Option<Value>, KmsError> {
-        let mut fields = Fields::new(request).unwrap_or_default();
-        let decoded = api::decode(operation, &mut fields);
+        let mut fields = Fields::default();
+        let decoded = Fields::new(request).and_then(|read| {
+            fields = read;
+            api::decode(operation, &mut fields)
+        });
         let parameters = fields.take_read();
         let record = |scene: &Scene<'_>, touched: &[KeyArn], error: Option<&KmsError>| {
             let event = AuditEvent::of_call(scene, caller, operation, parameters.clone(), touched, error);

@@ -6,5 +6,6 @@ mod crypto;
 mod fixture;
 mod names;
 mod pages;
+mod requests;
 mod rotation;
 mod states;

@@ -1,0 +1,206 @@
+//! Requests that do not fit: validation in AWS's words, members of a wrong type or name, and what this version lacks.
+
+use serde_json::{Value, json};
+
+use crate::fixture::Service;
+
+#[test]
+fn what_is_missing_is_named() {
+    let service = Service::new();
+    for (operation, members) in [
+        ("DescribeKey", &["keyId"][..]),
+        ("Encrypt", &["keyId", "plaintext"]),
+        ("Decrypt", &["ciphertextBlob"]),
+        ("ReEncrypt", &["ciphertextBlob", "destinationKeyId"]),
+        ("UpdateKeyDescription", &["keyId", "description"]),
+        ("CreateAlias", &["aliasName", "targetKeyId"]),
+        ("UpdateAlias", &["aliasName", "targetKeyId"]),
+        ("DeleteAlias", &["aliasName"]),
+        ("EnableKey", &["keyId"]),
+        ("DisableKey", &["keyId"]),
+        ("ScheduleKeyDeletion", &["keyId"]),
+        ("CancelKeyDeletion", &["keyId"]),
+        ("RotateKeyOnDemand", &["keyId"]),
+        ("ListKeyRotations", &["keyId"]),
+        ("GetKeyRotationStatus", &["keyId"]),
+    ] {
+        let list: Vec<_> = members
+            .iter()
+            .map(|member| {
+                format!("Value null at '{member}' failed to satisfy constraint: Member must not be null")
+            })
+            .collect();
+        let errors = if list.len() == 1 { "error" } else { "errors" };
+        let expected =
+            format!("ValidationException: {} validation {errors} detected: {}", list.len(), list.join("; "));
+        let mentioned = service.refusal(operation, json!({}));
+        // An alias without a name violates its pattern as well as its presence; the presence comes first.
+        assert!(mentioned.starts_with(&expected) || mentioned == expected, "{operation}: {mentioned}");
+    }
+}
+
+#[test]
+fn a_value_out_of_its_range_is_named_with_its_bound() {
+    let service = Service::new();
+    let key = service.key();
+    let long = "x".repeat(8193);
+    let cases: &[(&str, Value, String)] = &[
+        (
+            "DescribeKey",
+            json!({"KeyId": ""}),
+            "Value '' at 'keyId' failed to satisfy constraint: Member must have length \
+          greater than or equal to 1"
+                .into(),
+        ),
+        (
+            "CreateKey",
+            json!({"Description": long}),
+            format!(
+                "Value '{long}' at 'description' failed to satisfy constraint: \
+          Member must have length less than or equal to 8192"
+            ),
+        ),
+        (
+            "CreateKey",
+            json!({"KeyUsage": "SIGN"}),
+            "Value 'SIGN' at 'keyUsage' failed to satisfy constraint: Member must \
+          satisfy enum value set: [SIGN_VERIFY, ENCRYPT_DECRYPT, GENERATE_VERIFY_MAC, KEY_AGREEMENT, \
+          ENCAPSULATE_DECAPSULATE]"
+                .into(),
+        ),
+        (
+            "CreateKey",
+            json!({"Origin": "HOME"}),
+            "Value 'HOME' at 'origin' failed to satisfy constraint: Member must \
+          satisfy enum value set: [AWS_KMS, EXTERNAL, AWS_CLOUDHSM, EXTERNAL_KEY_STORE]"
+                .into(),
+        ),
+        (
+            "GenerateDataKey",
+            json!({"KeyId": key.id, "KeySpec": "AES_512"}),
+            "Value 'AES_512' at 'keySpec' failed to satisfy \
+          constraint: Member must satisfy enum value set: [AES_256, AES_128]"
+                .into(),
+        ),
+        (
+            "GenerateRandom",
+            json!({"NumberOfBytes": 1025}),
+            "Value '1025' at 'numberOfBytes' failed to satisfy constraint: \
+          Member must have value less than or equal to 1024"
+                .into(),
+        ),
+        (
+            "Decrypt",
+            json!({"CiphertextBlob": ""}),
+            "Value at 'ciphertextBlob' failed to satisfy constraint: Member must have \
+          length greater than or equal to 1"
+                .into(),
+        ),
+    ];
+    for (operation, request, violation) in cases {
+        let expected = format!("ValidationException: 1 validation error detected: {violation}");
+        assert_eq!(service.refusal(operation, request.clone()), expected);
+    }
+}
+
+#[test]
+fn a_member_of_a_wrong_type_or_name_is_a_serialization_exception() {
+    let service = Service::new();
+    let key = service.key();
+    for (operation, request, expected) in [
+        ("DescribeKey", json!({"KeyId": 5}), ": NUMBER_VALUE cannot be converted to String"),
+        ("DescribeKey", json!({"KeyId": ["x"]}), ": LIST_VALUE cannot be converted to String"),
+        ("DescribeKey", json!({"KeyId": key.id, "Extra": 1}), ": Unknown member: Extra"),
+        ("Encrypt", json!({"KeyId": key.id, "Plaintext": "not base64!"}), ""),
+        ("Encrypt", json!({"KeyId": key.id, "Plaintext": 7}), ": NUMBER_VALUE cannot be converted to Blob"),
+        ("ListKeys", json!({"Limit": "5"}), ": STRING_VALUE cannot be converted to Integer"),
+        ("ListKeys", json!({"Limit": 1.5}), ": DECIMAL_VALUE cannot be converted to Integer"),
+        (
+            "Decrypt",
+            json!({"CiphertextBlob": "AA==", "EncryptionContext": {"a": 1}}),
+            ": NUMBER_VALUE cannot be converted to String",
+        ),
+        (
+            "Decrypt",
+            json!({"CiphertextBlob": "AA==", "EncryptionContext": "a=b"}),
+            ": STRING_VALUE cannot be converted to Map",
+        ),
+        (
+            "Decrypt",
+            json!({"CiphertextBlob": "AA==", "DryRun": "yes"}),
+            ": STRING_VALUE cannot be converted to Boolean",
+        ),
+    ] {
+        assert_eq!(service.refusal(operation, request), format!("SerializationException{expected}"));
+    }
+}
+
+#[test]
+fn a_request_that_is_no_object_is_refused_whatever_the_operation_needs() {
+    let service = Service::new();
+    let key = service.key();
+    for request in [json!([]), json!(null), json!("x"), json!(1), json!(true), json!([{"KeyId": key.id}])] {
+        for operation in ["ListKeys", "CreateKey", "DescribeKey", "GenerateRandom"] {
+            let refusal = service.refusal(operation, request.clone());
+            assert!(refusal.starts_with("SerializationException"), "{operation} {request}: {refusal}");
+        }
+    }
+    assert_eq!(service.ok("ListKeys", json!({}))["Keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_by_name_and_nothing_is_made() {
+    let service = Service::new();
+    for (name, value) in [
+        ("Policy", json!("{}")),
+        ("Tags", json!([{"TagKey": "a", "TagValue": "b"}])),
+        ("MultiRegion", json!(true)),
+        ("CustomKeyStoreId", json!("cks-1")),
+        ("XksKeyId", json!("x")),
+    ] {
+        assert_eq!(
+            service.refusal("CreateKey", json!({name: value})),
+            format!(
+                "UnsupportedOperationException: The parameter {name} is not supported by this version of kmsfs."
+            )
+        );
+    }
+    for origin in ["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"] {
+        assert_eq!(
+            service.refusal("CreateKey", json!({"Origin": origin})),
+            format!(
+                "UnsupportedOperationException: The origin {origin} is not supported by this version of kmsfs."
+            )
+        );
+    }
+    assert_eq!(
+        service.refusal("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"})),
+        "UnsupportedOperationException: The key spec RSA_2048 is not supported by this version of kmsfs."
+    );
+    assert_eq!(service.ok("ListKeys", json!({}))["Keys"], json!([]));
+    // What asks for nothing is no reason to refuse.
+    service.ok("CreateKey", json!({"Tags": [], "MultiRegion": false, "KeyUsage": "ENCRYPT_DECRYPT"}));
+    service.ok("CreateKey", json!({"KeySpec": "SYMMETRIC_DEFAULT"}));
+    service.ok("CreateKey", json!({"CustomerMasterKeySpec": "SYMMETRIC_DEFAULT"}));
+}
+
+#[test]
+fn specs_and_usages_that_do_not_fit_are_told_in_aws_words() {
+    let service = Service::new();
+    for (request, expected) in [
+        (
+            json!({"KeySpec": "SYMMETRIC_DEFAULT", "CustomerMasterKeySpec": "SYMMETRIC_DEFAULT"}),
+            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.",
+        ),
+        (
+            json!({"KeySpec": "RSA_2048"}),
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.",
+        ),
+        (
+            json!({"KeyUsage": "SIGN_VERIFY"}),
+            "KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT",
+        ),
+    ] {
+        assert_eq!(service.refusal("CreateKey", request), format!("ValidationException: {expected}"));
+    }
+}
