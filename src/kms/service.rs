@@ -98,7 +98,7 @@ impl Kms {
         };
         let reply = if operation.is_read_only() {
             let ring = self.current_ring()?;
-            self.decide(&ring, operation, &*request, &record)?
+            self.decide(&self.context(operation, &ring), &*request, &record)?
         } else {
             self.change(operation, &*request, &record)?
         };
@@ -150,37 +150,66 @@ impl Kms {
     /// Decides on a request and records how it ended.
     fn decide(
         &self,
-        ring: &Keyring,
-        operation: Operation,
+        cx: &Context<'_>,
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
-        let cx = self.context(operation, ring);
-        let outcome = request.handle(&cx);
-        record(&self.scene(ring), &cx.touched.borrow(), outcome.as_ref().err())?;
+        let outcome = request.handle(cx);
+        record(&self.scene(cx.ring), &cx.touched.borrow(), outcome.as_ref().err())?;
         outcome
     }
 
-    /// Decides on a request that may change keys, in one transaction. It is recorded before it is committed, so that no change
-    /// goes unrecorded.
+    /// Decides on a request that may change keys. What falls due while it waits for the store is destroyed first: a key whose
+    /// date has come is not there to be cancelled.
     fn change(
         &self,
         operation: Operation,
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
-        self.current_ring()?;
-        let mut decided = None;
-        self.store.update(&mut |ring| {
-            let mut reply = self.decide(ring, operation, request, record)?;
+        loop {
+            let ring = self.current_ring()?;
+            if let Some(reply) = self.try_change(&ring, operation, request, record)? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// One transaction; `None` where a deletion is due. It is recorded before it is committed, so that no change goes
+    /// unrecorded; where the store then fails, that is recorded, too. `known` is the keyring of a moment ago.
+    fn try_change(
+        &self,
+        known: &Keyring,
+        operation: Operation,
+        request: &dyn Request,
+        record: &Record<'_>,
+    ) -> Result<Option<Reply>, KmsError> {
+        let (mut decided, mut touched, mut refused) = (None, Vec::new(), false);
+        let outcome = self.store.update(&mut |ring| {
+            let cx = self.context(operation, ring);
+            if ring.due_deletion(cx.now).is_some() {
+                return Ok(Vec::new());
+            }
+            let reply = self.decide(&cx, request, record);
+            touched = cx.touched.take();
+            refused = reply.is_err();
+            let mut reply = reply?;
             let mut changes = std::mem::take(&mut reply.changes);
             if !changes.is_empty() {
                 changes.push(Change::SetClock(ClockRecord { latest: self.now(ring), ..ring.clock() }));
             }
             decided = Some(reply);
             Ok(changes)
-        })?;
-        decided.ok_or_else(|| KmsError::failed(Cause::Store, "the key store did not ask for a decision"))
+        });
+        match outcome {
+            Ok(_) => Ok(decided),
+            Err(error) => {
+                if !refused {
+                    record(&self.scene(known), &touched, Some(&error))?;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Destroys every key whose deletion date has come (rule DEL-3), and tells mounts.

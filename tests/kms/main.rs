@@ -4,6 +4,7 @@
 mod aliases;
 mod crypto;
 mod fixture;
+mod instants;
 mod names;
 mod pages;
 mod requests;
