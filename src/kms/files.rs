@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use super::api::crypto::{open, seal};
 use super::api::{self, Context};
 use super::audit::AuditEvent;
-use super::key::Key;
 use super::reference::{self, Form};
 use super::ring::Keyring;
 use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
@@ -45,9 +44,8 @@ impl FileKeys {
         &self,
         operation: Operation,
         asker: &Asker,
-        key: &str,
-        context: &EncryptionContext,
-        work: impl FnOnce(&Context<'_>) -> Result<T, KmsError>,
+        parameters: Map<String, Value>,
+        work: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, DataKeyError> {
         let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
         let cx = self.kms.context(operation, &ring);
@@ -58,13 +56,24 @@ impl FileKeys {
             &self.kms.scene(&ring),
             &caller,
             operation,
-            parameters(key, context),
+            parameters,
             &cx.touched.borrow(),
-            outcome.as_ref().err(),
+            outcome.as_ref().err().map(|refusal| &refusal.error),
         );
         self.kms.record(&event).map_err(|error| DataKeyError::Failed(error.to_string()))?;
-        outcome.map_err(|error| explain(&ring, key, &error))
+        outcome.map_err(|refusal| explain(&ring, &refusal.key, &refusal.error))
     }
+}
+
+/// A refusal, and the name of the key that it is about: a wrap under another key concerns two.
+struct Refusal {
+    key: String,
+    error: KmsError,
+}
+
+fn about(key: &str) -> impl FnOnce(KmsError) -> Refusal {
+    let key = key.to_owned();
+    move |error| Refusal { key, error }
 }
 
 impl DataKeys for FileKeys {
@@ -80,10 +89,9 @@ impl DataKeys for FileKeys {
         key: &str,
         context: &EncryptionContext,
     ) -> Result<(DataKey, WrappedDataKey), DataKeyError> {
-        self.recorded(Operation::GenerateDataKey, asker, key, context, |cx| {
-            let found = cx.key(key, Form::Any)?;
+        self.recorded(Operation::GenerateDataKey, asker, parameters(key, context), |cx| {
             let data_key = DataKey::random();
-            let wrapped = wrap(cx, found, context, &data_key)?;
+            let wrapped = wrap(cx, key, context, &data_key)?;
             Ok((data_key, wrapped))
         })
     }
@@ -94,9 +102,8 @@ impl DataKeys for FileKeys {
         wrapped: &WrappedDataKey,
         context: &EncryptionContext,
     ) -> Result<DataKey, DataKeyError> {
-        self.recorded(Operation::Decrypt, asker, wrapped.key.as_str(), context, |cx| {
-            unwrap(cx, wrapped, context)
-        })
+        let parameters = parameters(wrapped.key.as_str(), context);
+        self.recorded(Operation::Decrypt, asker, parameters, |cx| unwrap(cx, wrapped, context))
     }
 
     fn reuse(
@@ -105,8 +112,9 @@ impl DataKeys for FileKeys {
         wrapped: &WrappedDataKey,
         context: &EncryptionContext,
     ) -> Result<(), DataKeyError> {
-        self.recorded(Operation::Decrypt, asker, wrapped.key.as_str(), context, |cx| {
-            cx.key(wrapped.key.as_str(), Form::IdOrArn).map(|_| ())
+        let key = wrapped.key.as_str();
+        self.recorded(Operation::Decrypt, asker, parameters(key, context), |cx| {
+            cx.key(key, Form::IdOrArn).map(|_| ()).map_err(about(key))
         })
     }
 
@@ -118,9 +126,10 @@ impl DataKeys for FileKeys {
         to: Option<&str>,
     ) -> Result<WrappedDataKey, DataKeyError> {
         let to = to.unwrap_or(wrapped.key.as_str());
-        self.recorded(Operation::ReEncrypt, asker, wrapped.key.as_str(), context, |cx| {
+        let parameters = move_parameters(wrapped.key.as_str(), to, context);
+        self.recorded(Operation::ReEncrypt, asker, parameters, |cx| {
             let data_key = unwrap(cx, wrapped, context)?;
-            wrap(cx, cx.key(to, Form::Any)?, context, &data_key)
+            wrap(cx, to, context, &data_key)
         })
     }
 
@@ -132,11 +141,12 @@ impl DataKeys for FileKeys {
 
 fn wrap(
     cx: &Context<'_>,
-    key: &Key,
+    name: &str,
     context: &EncryptionContext,
     data_key: &DataKey,
-) -> Result<WrappedDataKey, KmsError> {
-    let (blob, material) = seal(cx, key, context, data_key.expose())?;
+) -> Result<WrappedDataKey, Refusal> {
+    let key = cx.key(name, Form::Any).map_err(about(name))?;
+    let (blob, material) = seal(cx, key, context, data_key.expose()).map_err(about(name))?;
     let (version, material_id) = (material.version, *material.id.as_bytes());
     Ok(WrappedDataKey { key: cx.arn(key), version, material_id, blob })
 }
@@ -145,9 +155,11 @@ fn unwrap(
     cx: &Context<'_>,
     wrapped: &WrappedDataKey,
     context: &EncryptionContext,
-) -> Result<DataKey, KmsError> {
-    let opened = open(cx, &wrapped.blob, Some(wrapped.key.as_str()), context)?;
-    DataKey::from_slice(&opened.plaintext).ok_or_else(|| KmsError::bare(AwsError::InvalidCiphertext))
+) -> Result<DataKey, Refusal> {
+    let name = wrapped.key.as_str();
+    let opened = open(cx, &wrapped.blob, Some(name), context).map_err(about(name))?;
+    DataKey::from_slice(&opened.plaintext)
+        .ok_or_else(|| about(name)(KmsError::bare(AwsError::InvalidCiphertext)))
 }
 
 /// What a key permits of files; a tombstone says that it was deleted.
@@ -198,10 +210,26 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
 }
 
 fn parameters(key: &str, context: &EncryptionContext) -> Map<String, Value> {
-    let pairs = context.pairs().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
     Map::from_iter([
         ("keyId".to_owned(), Value::from(key)),
-        ("encryptionContext".to_owned(), Value::Object(pairs)),
+        ("encryptionContext".to_owned(), pairs(context)),
         ("encryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
     ])
+}
+
+/// The parameters of a ReEncrypt that keeps the context.
+fn move_parameters(from: &str, to: &str, context: &EncryptionContext) -> Map<String, Value> {
+    Map::from_iter([
+        ("sourceKeyId".to_owned(), Value::from(from)),
+        ("sourceEncryptionContext".to_owned(), pairs(context)),
+        ("sourceEncryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
+        ("destinationKeyId".to_owned(), Value::from(to)),
+        ("destinationEncryptionContext".to_owned(), pairs(context)),
+        ("destinationEncryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
+    ])
+}
+
+fn pairs(context: &EncryptionContext) -> Value {
+    let pairs = context.pairs().map(|(name, value)| (name.to_owned(), Value::from(value)));
+    Value::Object(pairs.collect())
 }

@@ -3,6 +3,7 @@
 
 mod aliases;
 mod crypto;
+mod files;
 mod fixture;
 mod instants;
 mod names;
