@@ -4,6 +4,7 @@
 //! (`SerializationException`); members out of range are all counted (`2 validation errors detected: ...`). What was read
 //! is kept for the audit log, except blobs: those may be secret.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use base64::Engine;
@@ -20,11 +21,18 @@ const KEY_ID_LEN: RangeInclusive<usize> = 1..=2048;
 const CONTEXT_PAIRS_MAX: usize = 1024;
 
 /// The members of a request that are still to be read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fields {
     members: Map<String, Value>,
     violations: Vec<String>,
     read: Map<String, Value>,
+}
+
+impl fmt::Debug for Fields {
+    /// Names only: a member may be a plaintext.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.members.keys().chain(self.read.keys())).finish()
+    }
 }
 
 impl Fields {
@@ -168,6 +176,18 @@ impl Fields {
             ));
         }
         Ok(choice)
+    }
+
+    /// One of `choices`; where it is absent `default`, which is then kept for the audit log like a value that was given.
+    pub fn choice_or(
+        &mut self,
+        name: &'static str,
+        choices: &'static [&'static str],
+        default: &'static str,
+    ) -> Result<&'static str, KmsError> {
+        let choice = self.choice(name, choices)?;
+        self.read.entry(lower_camel(name)).or_insert_with(|| Value::from(default));
+        Ok(choice.unwrap_or(default))
     }
 
     /// An encryption context; an absent one is empty.
@@ -321,6 +341,13 @@ mod tests {
         let blob = fields(json!({"Plaintext": "?"})).blob("Plaintext", 1..=9).unwrap_err();
         assert_eq!(blob.to_string(), "SerializationException");
         assert_eq!(Fields::new(json!([])).unwrap_err().error, AwsError::Serialization);
+    }
+
+    #[test]
+    fn debug_form_shows_names_and_no_value() {
+        let mut fields = fields(json!({"KeyId": "k", "Plaintext": "c2VjcmV0"}));
+        fields.key_id("KeyId").unwrap();
+        assert_eq!(format!("{fields:?}"), "{\"Plaintext\", \"keyId\"}");
     }
 
     #[test]

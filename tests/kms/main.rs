@@ -2,6 +2,7 @@
 //! errors and the messages of AWS KMS. A test that a rule asks for begins with the rule's name.
 
 mod aliases;
+mod audit;
 mod crypto;
 mod files;
 mod fixture;

@@ -117,7 +117,7 @@ impl Common {
     fn decode(fields: &mut Fields, algorithms: &[&'static str]) -> Result<Self, KmsError> {
         let algorithms = algorithms
             .iter()
-            .map(|name| Ok(fields.choice(name, ALGORITHMS)?.unwrap_or(SYMMETRIC)))
+            .map(|name| fields.choice_or(name, ALGORITHMS, SYMMETRIC))
             .collect::<Result<_, KmsError>>()?;
         for name in ["GrantTokens", "Recipient", "DryRunModifiers"] {
             fields.unsupported(name)?;
