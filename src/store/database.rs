@@ -54,15 +54,17 @@ pub fn data_version(connection: &Connection, path: &Path) -> Result<i64, HomeErr
         .map_err(|error| failure(path, error))
 }
 
-/// Empties the write-ahead log into the database, so that what was deleted is in neither; waits for readers.
+/// Empties the write-ahead log into the database, so that what was deleted is in neither; waits for readers as long as
+/// `limit` says. `false` where one did not end: the log is then as it was.
 ///
 /// # Errors
-/// As [`failure`] says; [`HomeError::Busy`] where a reader does not end.
-pub fn truncate_log(connection: &Connection, path: &Path) -> Result<(), HomeError> {
-    let blocked: bool = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        .map_err(|error| failure(path, error))?;
-    if blocked { Err(HomeError::Busy(path.to_path_buf())) } else { Ok(()) }
+/// As [`failure`] says.
+pub fn truncate_log(connection: &Connection, path: &Path, limit: Duration) -> Result<bool, HomeError> {
+    let fail = |error| failure(path, error);
+    connection.busy_timeout(limit).map_err(fail)?;
+    let blocked = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+    Ok(!blocked.map_err(fail)?)
 }
 
 /// Sorts SQLite's errors by what can be done about them.

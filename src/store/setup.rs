@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::home::{RUN_DIR, SetupOptions};
 use super::root::RootKey;
@@ -113,5 +114,8 @@ fn fill_database(path: &PathBuf, options: &SetupOptions) -> Result<(), HomeError
     })?;
     rows.push((Table::Slots, root.key_file_slot(1, key_file, &bytes)));
     sqlite::write_first(&mut connection, path, &root.ledger(), &rows)?;
-    database::truncate_log(&connection, path)
+    match database::truncate_log(&connection, path, Duration::ZERO)? {
+        true => Ok(()),
+        false => Err(HomeError::Busy(path.clone())),
+    }
 }

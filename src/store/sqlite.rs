@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rusqlite::types::Value;
@@ -33,12 +35,18 @@ pub mod fact {
     pub const SIMULATED_OFFSET: &str = "simulated-offset";
 }
 
+/// How long a destruction waits for readers of the write-ahead log. Nothing else is answered meanwhile.
+const READERS_LIMIT: Duration = Duration::from_secs(1);
+
 /// The key store of an unlocked home.
 pub struct SqliteStore {
     path: PathBuf,
     keys: LedgerKeys,
     connection: Mutex<Connection>,
     loaded: RwLock<Option<Loaded>>,
+    /// Whether the write-ahead log may still hold what was destroyed. At first it may: a kill between a destruction and the
+    /// emptying of the log leaves it so.
+    log_is_unclean: AtomicBool,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -66,6 +74,7 @@ impl SqliteStore {
             keys,
             connection: Mutex::new(connection),
             loaded: RwLock::new(None),
+            log_is_unclean: AtomicBool::new(true),
         };
         store.current()?;
         Ok(store)
@@ -84,6 +93,7 @@ impl SqliteStore {
 
     fn current(&self) -> Result<Loaded, HomeError> {
         let mut connection = self.connection.lock();
+        self.clean_log(&connection, Duration::ZERO);
         let version = database::data_version(&connection, &self.path)?;
         if let Some(loaded) = self.loaded.read().as_ref().filter(|loaded| loaded.version == version) {
             return Ok(loaded.clone());
@@ -168,14 +178,31 @@ impl SqliteStore {
         ledger.generation += 1;
         write_heads(&transaction, &self.path, &self.keys, &ledger)?;
         transaction.commit().map_err(fail)?;
-        if destroys {
-            // What was deleted is overwritten in the database; the log must not keep it either.
-            database::truncate_log(&connection, &self.path)?;
-        }
         let ring = Arc::new(ring);
         let version = database::data_version(&connection, &self.path)?;
         *self.loaded.write() = Some(Loaded { version, ring: ring.clone(), ledger });
+        if destroys {
+            self.log_is_unclean.store(true, Ordering::Relaxed);
+            self.clean_log(&connection, READERS_LIMIT);
+        }
         Ok(ring)
+    }
+
+    /// Has the write-ahead log forget what was destroyed; in the database it is overwritten already. The destruction stands
+    /// whatever comes of this: what a reader delays is done at one of the next uses of the store.
+    fn clean_log(&self, connection: &Connection, limit: Duration) {
+        if !self.log_is_unclean.load(Ordering::Relaxed) {
+            return;
+        }
+        match database::truncate_log(connection, &self.path, limit) {
+            Ok(true) => self.log_is_unclean.store(false, Ordering::Relaxed),
+            Ok(false) if limit.is_zero() => (),
+            Ok(false) => log::warn!(
+                "{}: another program reads the key store, so a destroyed key stays in its log until that ends",
+                self.path.display()
+            ),
+            Err(error) => log::warn!("the log of the key store is not emptied: {error}"),
+        }
     }
 }
 
@@ -341,6 +368,9 @@ impl Writer<'_> {
     }
 }
 
+/// A row as it is stored: its values, and its MAC.
+type StoredRow = (Row, Vec<u8>);
+
 /// A table's head as it is stored.
 struct StoredHead {
     name: String,
@@ -368,9 +398,6 @@ fn write_heads(
     let write = || {
         let mut statement = connection.prepare_cached(
             "INSERT INTO heads (name, generation, row_count, mac) VALUES (?, ?, ?, ?) \
-/// A row as it is stored: its values, and its MAC.
-type StoredRow = (Row, Vec<u8>);
-
              ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, \
              row_count = excluded.row_count, mac = excluded.mac",
         )?;

@@ -4,6 +4,7 @@
 mod aliases;
 mod audit;
 mod crypto;
+mod deletion;
 mod files;
 mod fixture;
 mod instants;
