@@ -109,7 +109,10 @@ impl Kms {
     }
 
     /// The keyring as it is now, after every destruction that is due.
-    pub(super) fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
+    ///
+    /// # Errors
+    /// `KMSInternalException`: the store or the audit log failed.
+    pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
         let ring = self.ring()?;
         if ring.due_deletion(self.now(&ring)).is_none() {
             return Ok(ring);

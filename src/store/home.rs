@@ -119,12 +119,17 @@ impl Home {
         self.principals.caller(uid, pid, via)
     }
 
-    /// Everything that the home knows of its keys now, but for their material.
+    /// Everything that the home knows of its keys now, but for their material. What is due is destroyed first.
     ///
     /// # Errors
     /// [`StoreFailure`].
     pub fn keyring(&self) -> Result<Arc<Keyring>, StoreFailure> {
-        self.store.ring()
+        let ring = self.store.ring()?;
+        if ring.due_deletion(self.kms.now(&ring)).is_none() {
+            return Ok(ring);
+        }
+        let current = self.kms.current_ring();
+        current.map_err(|error| StoreFailure::Failed(format!("what is due cannot be destroyed: {error}")))
     }
 
     /// Where mounts put their control sockets (mode 0700).
