@@ -54,17 +54,39 @@ pub fn data_version(connection: &Connection, path: &Path) -> Result<i64, HomeErr
         .map_err(|error| failure(path, error))
 }
 
-/// Empties the write-ahead log into the database, so that what was deleted is in neither; waits for readers as long as
-/// `limit` says. `false` where one did not end: the log is then as it was.
+/// Empties the write-ahead log into the database, so that what was deleted is not in it; `false` where a reader or a writer
+/// is in the way, and the log is then as it was.
 ///
 /// # Errors
 /// As [`failure`] says.
-pub fn truncate_log(connection: &Connection, path: &Path, limit: Duration) -> Result<bool, HomeError> {
-    let fail = |error| failure(path, error);
-    connection.busy_timeout(limit).map_err(fail)?;
+pub fn truncate_log(connection: &Connection, path: &Path) -> Result<bool, HomeError> {
     let blocked = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    blocked.map(|blocked| !blocked).map_err(|error| failure(path, error))
+}
+
+/// Writes the database anew, from the rows that it has, and empties its log. SQLite overwrites what it deletes, but when a
+/// table grows and rows move from page to page, a copy can stay behind in the unused part of a page, and nothing overwrites
+/// that when the row is deleted later. Waits for others as long as `limit` says; `false` where they were in the way.
+///
+/// # Errors
+/// As [`failure`] says.
+pub fn rewrite(connection: &Connection, path: &Path, limit: Duration) -> Result<bool, HomeError> {
+    let fail = |error| failure(path, error);
+    let work = || {
+        // A reader that holds the log would hold what is written anew as well.
+        if !truncate_log(connection, path)? {
+            return Ok(false);
+        }
+        match connection.execute_batch("VACUUM").map_err(fail) {
+            Ok(()) => truncate_log(connection, path),
+            Err(HomeError::Busy(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    connection.busy_timeout(limit).map_err(fail)?;
+    let outcome = work();
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-    Ok(!blocked.map_err(fail)?)
+    outcome
 }
 
 /// Sorts SQLite's errors by what can be done about them.

@@ -4,7 +4,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::home::{RUN_DIR, SetupOptions};
 use super::root::RootKey;
@@ -114,7 +113,7 @@ fn fill_database(path: &PathBuf, options: &SetupOptions) -> Result<(), HomeError
     })?;
     rows.push((Table::Slots, root.key_file_slot(1, key_file, &bytes)));
     sqlite::write_first(&mut connection, path, &root.ledger(), &rows)?;
-    match database::truncate_log(&connection, path, Duration::ZERO)? {
+    match database::truncate_log(&connection, path)? {
         true => Ok(()),
         false => Err(HomeError::Busy(path.clone())),
     }

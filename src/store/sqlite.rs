@@ -33,6 +33,8 @@ pub mod fact {
     pub const LATEST: &str = "latest";
     /// How far a simulated clock was moved, in milliseconds; absent with a real clock.
     pub const SIMULATED_OFFSET: &str = "simulated-offset";
+    /// The generation of the last destruction, while copies of what it destroyed may be in the database's files.
+    pub const UNCLEAN: &str = "unclean";
 }
 
 /// How long a destruction waits for readers of the write-ahead log. Nothing else is answered meanwhile.
@@ -44,9 +46,8 @@ pub struct SqliteStore {
     keys: LedgerKeys,
     connection: Mutex<Connection>,
     loaded: RwLock<Option<Loaded>>,
-    /// Whether the write-ahead log may still hold what was destroyed. At first it may: a kill between a destruction and the
-    /// emptying of the log leaves it so.
-    log_is_unclean: AtomicBool,
+    /// Whether cleaning failed in this process for a reason that trying again will not change.
+    cannot_clean: AtomicBool,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -61,6 +62,8 @@ struct Loaded {
     version: i64,
     ring: Arc<Keyring>,
     ledger: Ledger,
+    /// [`fact::UNCLEAN`].
+    unclean: Option<i64>,
 }
 
 impl SqliteStore {
@@ -74,7 +77,7 @@ impl SqliteStore {
             keys,
             connection: Mutex::new(connection),
             loaded: RwLock::new(None),
-            log_is_unclean: AtomicBool::new(true),
+            cannot_clean: AtomicBool::new(false),
         };
         store.current()?;
         Ok(store)
@@ -93,8 +96,17 @@ impl SqliteStore {
 
     fn current(&self) -> Result<Loaded, HomeError> {
         let mut connection = self.connection.lock();
-        self.clean_log(&connection, Duration::ZERO);
-        let version = database::data_version(&connection, &self.path)?;
+        let loaded = self.newest(&mut connection)?;
+        // A kill, or a reader, came between a destruction and its cleaning.
+        if loaded.unclean.is_some() && self.clean(&mut connection, Duration::ZERO) {
+            return self.newest(&mut connection);
+        }
+        Ok(loaded)
+    }
+
+    /// What is in memory, if that is what the database holds; otherwise what it holds.
+    fn newest(&self, connection: &mut Connection) -> Result<Loaded, HomeError> {
+        let version = database::data_version(connection, &self.path)?;
         if let Some(loaded) = self.loaded.read().as_ref().filter(|loaded| loaded.version == version) {
             return Ok(loaded.clone());
         }
@@ -133,7 +145,10 @@ impl SqliteStore {
             tables.push((table, rows));
         }
         let ring = build(&tables)?;
-        Ok(Loaded { version: 0, ring: Arc::new(ring), ledger })
+        let facts = tables.iter().filter(|(table, _)| *table == Table::Meta).flat_map(|(_, rows)| rows);
+        let mut unclean = facts.filter(|(row, _)| rows::text(&row[0]) == Some(fact::UNCLEAN));
+        let unclean = unclean.next().and_then(|(row, _)| rows::integer(&row[1]));
+        Ok(Loaded { version: 0, ring: Arc::new(ring), ledger, unclean })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
@@ -165,44 +180,74 @@ impl SqliteStore {
         if changes.is_empty() {
             return Ok(before.ring);
         }
-        let mut ledger = before.ledger;
+        let (mut ledger, mut unclean) = (before.ledger, before.unclean);
+        ledger.generation += 1;
+        let generation = ledger.generation;
         let mut ring = (*before.ring).clone();
-        let mut destroys = false;
+        let mut writer =
+            Writer { keys: &self.keys, path: &self.path, connection: &transaction, ledger: &mut ledger };
         for change in &changes {
-            let mut writer =
-                Writer { keys: &self.keys, path: &self.path, connection: &transaction, ledger: &mut ledger };
             writer.write(&ring, change)?;
             ring.apply(change);
-            destroys |= matches!(change, Change::DestroyKey(_));
         }
-        ledger.generation += 1;
+        let destroys = changes.iter().any(|change| matches!(change, Change::DestroyKey(_)));
+        if destroys {
+            writer.set_fact(fact::UNCLEAN, unclean, Some(generation))?;
+            unclean = Some(generation);
+        }
         write_heads(&transaction, &self.path, &self.keys, &ledger)?;
         transaction.commit().map_err(fail)?;
         let ring = Arc::new(ring);
         let version = database::data_version(&connection, &self.path)?;
-        *self.loaded.write() = Some(Loaded { version, ring: ring.clone(), ledger });
+        *self.loaded.write() = Some(Loaded { version, ring: ring.clone(), ledger, unclean });
         if destroys {
-            self.log_is_unclean.store(true, Ordering::Relaxed);
-            self.clean_log(&connection, READERS_LIMIT);
+            self.clean(&mut connection, READERS_LIMIT);
         }
         Ok(ring)
     }
 
-    /// Has the write-ahead log forget what was destroyed; in the database it is overwritten already. The destruction stands
-    /// whatever comes of this: what a reader delays is done at one of the next uses of the store.
-    fn clean_log(&self, connection: &Connection, limit: Duration) {
-        if !self.log_is_unclean.load(Ordering::Relaxed) {
-            return;
+    /// Has the database's files forget what was destroyed; `true` where they have. The destruction stands whatever comes of this:
+    /// what another program delays is done at one of the next uses of the store, by whichever process.
+    fn clean(&self, connection: &mut Connection, limit: Duration) -> bool {
+        if self.cannot_clean.load(Ordering::Relaxed) {
+            return false;
         }
-        match database::truncate_log(connection, &self.path, limit) {
-            Ok(true) => self.log_is_unclean.store(false, Ordering::Relaxed),
+        match self.try_clean(connection, limit) {
+            Ok(true) => return true,
             Ok(false) if limit.is_zero() => (),
             Ok(false) => log::warn!(
-                "{}: another program reads the key store, so a destroyed key stays in its log until that ends",
+                "{}: another program reads the key store, so bytes of a destroyed key stay in it until that ends",
                 self.path.display()
             ),
-            Err(error) => log::warn!("the log of the key store is not emptied: {error}"),
+            Err(error) => {
+                self.cannot_clean.store(true, Ordering::Relaxed);
+                log::error!("bytes of a destroyed key are left in the key store: {error}");
+            }
         }
+        false
+    }
+
+    fn try_clean(&self, connection: &mut Connection, limit: Duration) -> Result<bool, HomeError> {
+        let known = self.newest(connection)?.unclean;
+        if !database::rewrite(connection, &self.path, limit)? {
+            return Ok(false);
+        }
+        let fail = |error| database::failure(&self.path, error);
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let Loaded { ring, mut ledger, unclean, .. } = self.load(&transaction)?;
+        if unclean != known {
+            // Another process destroyed a key meanwhile, and cleans up after that; or has cleaned up already.
+            return Ok(false);
+        }
+        ledger.generation += 1;
+        Writer { keys: &self.keys, path: &self.path, connection: &transaction, ledger: &mut ledger }
+            .set_fact(fact::UNCLEAN, unclean, None)?;
+        write_heads(&transaction, &self.path, &self.keys, &ledger)?;
+        transaction.commit().map_err(fail)?;
+        let version = database::data_version(connection, &self.path)?;
+        *self.loaded.write() = Some(Loaded { version, ring, ledger, unclean: None });
+        Ok(true)
     }
 }
 
@@ -480,3 +525,6 @@ pub fn is_a_store(connection: &Connection, path: &Path) -> Result<bool, HomeErro
     let found = connection.query_row(sql, [], |_| Ok(())).optional();
     Ok(found.map_err(|error| database::failure(path, error))?.is_some())
 }
+
+#[cfg(test)]
+mod tests;

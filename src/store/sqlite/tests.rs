@@ -1,0 +1,111 @@
+//! What the files of the database keep of rows that are gone.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+
+use super::*;
+use crate::kms::id::{KeyId, MaterialId};
+use crate::kms::key::{KeyRecord, MaterialRecord, RotationKind, Tombstone};
+use crate::kms::material::SealedMaterial;
+use crate::kms::state::{KeyState, Origin};
+use crate::store::root::RootKey;
+use crate::store::{Home, SetupOptions, keyfile};
+
+const SEALED_LEN: usize = 60;
+
+/// The store of a fresh home.
+fn store(dir: &Path) -> SqliteStore {
+    let options = SetupOptions {
+        key_file: dir.join("key"),
+        account: "000000000000".into(),
+        region: "us-east-1".into(),
+        simulated_clock: false,
+    };
+    drop(Home::setup(&dir.join("home"), &options).unwrap());
+    let path = dir.join("home").join(database::FILE_NAME);
+    let connection = database::open(&path).unwrap();
+    let slot = slots(&connection, &path).unwrap().remove(0);
+    let root = RootKey::unlock(&slot, &keyfile::read(&options.key_file).unwrap()).unwrap();
+    SqliteStore::new(&path, connection, root.ledger()).unwrap()
+}
+
+fn change(store: &SqliteStore, changes: Vec<Change>) {
+    store.update(&mut |_| Ok(changes.clone())).unwrap();
+}
+
+/// The same bytes at every run (SplitMix64), so that rows move from page to page in the same way.
+fn bytes<const N: usize>(state: &mut u64) -> [u8; N] {
+    std::array::from_fn(|_| {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 56) as u8
+    })
+}
+
+fn key(state: &mut u64) -> KeyRecord {
+    KeyRecord {
+        id: KeyId::from_bytes(bytes(state)),
+        state: KeyState::Enabled,
+        origin: Origin::AwsKms,
+        description: String::new(),
+        created: Timestamp::from_millis(0),
+        deletion_date: None,
+    }
+}
+
+fn material(state: &mut u64, key: KeyId, version: u32) -> MaterialRecord {
+    let rotation = (version > 1).then_some((RotationKind::OnDemand, Timestamp::from_millis(1 << 40)));
+    let id = MaterialId::from_bytes(bytes(state));
+    let sealed = SealedMaterial::from_sealed(bytes::<SEALED_LEN>(state).to_vec());
+    MaterialRecord { id, key, version, rotation, sealed }
+}
+
+fn destroy(store: &SqliteStore, key: KeyId) -> Change {
+    let (created, deleted) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
+    let arn = store.ring().unwrap().namespace().key_arn(key);
+    Change::DestroyKey(Tombstone { key, arn, created, deleted })
+}
+
+/// How many of `sealed` are somewhere in the files of the database.
+fn left(dir: &Path, sealed: &HashSet<Vec<u8>>) -> usize {
+    let files = fs::read_dir(dir.join("home")).unwrap().map(|entry| entry.unwrap().path());
+    let disk: Vec<u8> =
+        files.filter(|path| path.is_file()).flat_map(|path| fs::read(path).unwrap()).collect();
+    let by_start: HashMap<&[u8], &[u8]> =
+        sealed.iter().map(|bytes| (&bytes[..8], bytes.as_slice())).collect();
+    let parts = disk.windows(SEALED_LEN);
+    let found = parts.filter(|part| by_start.get(&part[..8]).is_some_and(|bytes| bytes == part));
+    found.collect::<HashSet<_>>().len()
+}
+
+/// SQLite overwrites what it deletes, but not the copy that stays in a page when a growing table moves a row to another one.
+#[test]
+fn del_3_no_copy_of_a_destroyed_row_is_left_in_a_page_that_it_was_moved_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let mut state = 1;
+    let keys: Vec<KeyRecord> = (0..1200).map(|_| key(&mut state)).collect();
+    let made = |state: &mut u64, key: &KeyRecord, versions: std::ops::RangeInclusive<u32>| {
+        versions.map(|version| Change::PutMaterial(material(state, key.id, version))).collect::<Vec<_>>()
+    };
+    change(&store, keys.iter().cloned().map(Change::PutKey).collect());
+    change(&store, keys.iter().flat_map(|key| made(&mut state, key, 1..=1)).collect());
+    let versions = |place: usize| 1 + place as u32 % 4;
+    let rotated = keys.iter().enumerate();
+    change(&store, rotated.flat_map(|(place, key)| made(&mut state, key, 2..=versions(place))).collect());
+
+    let doomed: Vec<KeyId> =
+        keys.iter().enumerate().filter(|(place, _)| place % 3 > 0).map(|(_, key)| key.id).collect();
+    let ring = store.ring().unwrap();
+    let sealed: HashSet<Vec<u8>> = doomed
+        .iter()
+        .flat_map(|id| &ring.key(*id).unwrap().materials)
+        .map(|material| material.sealed.as_sealed().to_vec())
+        .collect();
+    assert_eq!(left(dir.path(), &sealed), sealed.len(), "the search finds what is there");
+    for batch in 0..5 {
+        let batch = doomed.iter().skip(batch).step_by(5);
+        change(&store, batch.map(|id| destroy(&store, *id)).collect());
+    }
+    assert_eq!(left(dir.path(), &sealed), 0, "of {} destroyed backing keys", sealed.len());
+}
