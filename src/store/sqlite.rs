@@ -56,7 +56,8 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
-/// What a load gave, and the database's version that it is true for.
+/// What a load gave, and the database's version that it is true for. After a commit of one's own that is the version within
+/// the transaction, which the commit leaves as it is: afterwards another process may have committed already.
 #[derive(Clone)]
 struct Loaded {
     version: i64,
@@ -196,9 +197,9 @@ impl SqliteStore {
             unclean = Some(generation);
         }
         write_heads(&transaction, &self.path, &self.keys, &ledger)?;
+        let version = database::data_version(&transaction, &self.path)?;
         transaction.commit().map_err(fail)?;
         let ring = Arc::new(ring);
-        let version = database::data_version(&connection, &self.path)?;
         *self.loaded.write() = Some(Loaded { version, ring: ring.clone(), ledger, unclean });
         if destroys {
             self.clean(&mut connection, READERS_LIMIT);
@@ -244,8 +245,8 @@ impl SqliteStore {
         Writer { keys: &self.keys, path: &self.path, connection: &transaction, ledger: &mut ledger }
             .set_fact(fact::UNCLEAN, unclean, None)?;
         write_heads(&transaction, &self.path, &self.keys, &ledger)?;
+        let version = database::data_version(&transaction, &self.path)?;
         transaction.commit().map_err(fail)?;
-        let version = database::data_version(connection, &self.path)?;
         *self.loaded.write() = Some(Loaded { version, ring, ledger, unclean: None });
         Ok(true)
     }

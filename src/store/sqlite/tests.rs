@@ -22,10 +22,15 @@ fn store(dir: &Path) -> SqliteStore {
         simulated_clock: false,
     };
     drop(Home::setup(&dir.join("home"), &options).unwrap());
+    another(dir)
+}
+
+/// The same store, as another process has it.
+fn another(dir: &Path) -> SqliteStore {
     let path = dir.join("home").join(database::FILE_NAME);
     let connection = database::open(&path).unwrap();
     let slot = slots(&connection, &path).unwrap().remove(0);
-    let root = RootKey::unlock(&slot, &keyfile::read(&options.key_file).unwrap()).unwrap();
+    let root = RootKey::unlock(&slot, &keyfile::read(&dir.join("key")).unwrap()).unwrap();
     SqliteStore::new(&path, connection, root.ledger()).unwrap()
 }
 
@@ -108,4 +113,25 @@ fn del_3_no_copy_of_a_destroyed_row_is_left_in_a_page_that_it_was_moved_from() {
         change(&store, batch.map(|id| destroy(&store, *id)).collect());
     }
     assert_eq!(left(dir.path(), &sealed), 0, "of {} destroyed backing keys", sealed.len());
+}
+
+/// The hook runs when a commit is done and before whatever this process does next.
+#[test]
+fn st_3_a_commit_of_another_process_right_after_ones_own_is_not_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (store(dir.path()), another(dir.path()));
+    let mut state = 1;
+    let keys = [key(&mut state), key(&mut state)];
+    change(&one, keys.iter().cloned().map(Change::PutKey).collect());
+    let [mine, theirs] = keys.map(|key| KeyRecord { state: KeyState::Disabled, ..key });
+    let ids = [mine.id, theirs.id];
+    let mut theirs = Some(theirs);
+    let hook = move |_: &mut rusqlite::hooks::Wal, _| {
+        theirs.take().into_iter().for_each(|record| change(&other, vec![Change::PutKey(record)]));
+        Ok(())
+    };
+    one.connection.lock().wal_hook(Some(hook)).unwrap();
+    change(&one, vec![Change::PutKey(mine)]);
+    let ring = one.ring().unwrap();
+    assert_eq!(ids.map(|id| ring.key(id).unwrap().record.state), [KeyState::Disabled; 2]);
 }
