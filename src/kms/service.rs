@@ -187,10 +187,11 @@ impl Kms {
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Option<Reply>, KmsError> {
-        let (mut decided, mut touched, mut refused) = (None, Vec::new(), false);
+        let (mut decided, mut touched, mut refused, mut overdue) = (None, Vec::new(), false, false);
         let outcome = self.store.update(&mut |ring| {
             let cx = self.context(operation, ring);
-            if ring.due_deletion(cx.now).is_some() {
+            overdue = ring.due_deletion(cx.now).is_some();
+            if overdue {
                 return Ok(Vec::new());
             }
             let reply = self.decide(&cx, request, record);
@@ -205,7 +206,8 @@ impl Kms {
             Ok(changes)
         });
         match outcome {
-            Ok(_) => Ok(decided),
+            Ok(_) if overdue || decided.is_some() => Ok(decided),
+            Ok(_) => Err(KmsError::failed(Cause::Store, "the key store did not ask for a decision")),
             Err(error) => {
                 if !refused {
                     record(&self.scene(known), &touched, Some(&error))?;

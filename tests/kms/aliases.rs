@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixture::{ARN_PREFIX, Service};
+use crate::fixture::{ARN_PREFIX, Service, call};
 
 #[test]
 fn al_1_one_alias_names_one_key_and_a_key_has_many() {
@@ -171,4 +171,29 @@ fn rot_9_a_moved_alias_encrypts_under_the_new_key_and_old_ciphertexts_need_the_o
         service.refusal("Decrypt", json!({"CiphertextBlob": document_a, "KeyId": "alias/it"})),
         "IncorrectKeyException: The key ID in the request does not identify a CMK that can perform this operation."
     );
+}
+
+#[test]
+fn al_1_of_processes_that_make_one_alias_at_once_one_wins() {
+    let service = Service::new();
+    let keys = [service.key(), service.key(), service.key()];
+    for round in 0..5 {
+        let name = format!("alias/{round}");
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = keys
+                .iter()
+                .map(|key| {
+                    let request = json!({"AliasName": name, "TargetKeyId": key.id});
+                    scope.spawn(|| call(&service.another(), "CreateAlias", request).map(|_| &key.id))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let winners: Vec<_> = made.iter().flatten().collect();
+        assert_eq!(winners.len(), 1, "{made:?}");
+        let refusals = made.iter().filter_map(|outcome| outcome.as_ref().err());
+        assert!(refusals.into_iter().all(|error| error.error.name() == "AlreadyExistsException"));
+        let named = service.ok("DescribeKey", json!({"KeyId": name}));
+        assert_eq!(named["KeyMetadata"]["KeyId"], json!(winners[0]));
+    }
 }

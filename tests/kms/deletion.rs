@@ -183,6 +183,25 @@ fn del_3_an_overview_shows_no_key_whose_date_has_come() {
 }
 
 #[test]
+fn del_3_processes_that_look_at_once_destroy_a_key_once() {
+    let service = Service::new();
+    let keys: Vec<Key> = (0..3).map(|_| service.key()).collect();
+    keys.iter().for_each(|key| schedule(&service, key, 7));
+    let homes = [service.another(), service.another(), service.another()];
+    service.advance_days(7);
+    std::thread::scope(|scope| {
+        for home in &homes {
+            scope.spawn(move || {
+                assert_eq!(call(home, "ListKeys", json!({})).unwrap().unwrap()["Keys"], json!([]));
+            });
+        }
+    });
+    let deleted = service.records().iter().filter(|record| record["eventName"] == "DeleteKey").count();
+    assert_eq!(deleted, 3);
+    assert_eq!(service.home.keyring().unwrap().tombstones().count(), 3);
+}
+
+#[test]
 fn del_3_several_due_keys_go_in_the_order_of_their_dates() {
     let service = Service::new();
     let keys: Vec<Key> = [20, 7, 14]
