@@ -93,6 +93,11 @@ impl AuditEvent {
         Self::bare(scene, name, "AwsServiceEvent", touched)
     }
 
+    /// The same event as one that did not come to be.
+    pub fn failed(self, error: &KmsError) -> Self {
+        Self { error_code: Some(error.error.name()), error_message: error.message.clone(), ..self }
+    }
+
     fn bare(scene: &Scene<'_>, name: &str, event_type: &'static str, touched: &[KeyArn]) -> Self {
         let resource =
             |arn: &KeyArn| json!({"accountId": scene.account, "type": "AWS::KMS::Key", "ARN": arn.as_str()});

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::api::crypto::{open, seal};
 use super::api::{self, Context};
-use super::audit::AuditEvent;
+use super::audit::{AuditEvent, Scene};
 use super::reference::{self, Form};
 use super::ring::Keyring;
 use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
@@ -47,20 +47,18 @@ impl FileKeys {
         parameters: Map<String, Value>,
         work: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, DataKeyError> {
-        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
-        let cx = self.kms.context(operation, &ring);
-        let outcome = work(&cx);
+        let failed = |error: KmsError| DataKeyError::Failed(error.to_string());
         let via = Via::Mount { volume: asker.volume.clone(), path: asker.path.clone() };
         let caller = self.principals.caller(asker.uid, asker.pid, via);
-        let event = AuditEvent::of_call(
-            &self.kms.scene(&ring),
-            &caller,
-            operation,
-            parameters,
-            &cx.touched.borrow(),
-            outcome.as_ref().err().map(|refusal| &refusal.error),
-        );
-        self.kms.record(&event).map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        let record = |scene: &Scene<'_>, touched: &[KeyArn], error: Option<&KmsError>| {
+            let event = AuditEvent::of_call(scene, &caller, operation, parameters.clone(), touched, error);
+            self.kms.record(&event)
+        };
+        let ring = self.kms.ring_for(&record).map_err(failed)?;
+        let cx = self.kms.context(operation, &ring);
+        let outcome = work(&cx);
+        let refusal = outcome.as_ref().err().map(|refusal| &refusal.error);
+        record(&self.kms.scene(&ring), &cx.touched.borrow(), refusal).map_err(failed)?;
         outcome.map_err(|refusal| explain(&ring, &refusal.key, &refusal.error))
     }
 }

@@ -97,7 +97,7 @@ impl Kms {
             }
         };
         let reply = if operation.is_read_only() {
-            let ring = self.current_ring()?;
+            let ring = self.ring_for(&record)?;
             self.decide(&self.context(operation, &ring), &*request, &record)?
         } else {
             self.change(operation, &*request, &record)?
@@ -118,6 +118,14 @@ impl Kms {
             return Ok(ring);
         }
         self.destroy_due()
+    }
+
+    /// The keyring that an operation is decided on. Where what is due cannot be destroyed there is none, and `record` gets that.
+    pub(super) fn ring_for(&self, record: &Record<'_>) -> Result<Arc<Keyring>, KmsError> {
+        self.current_ring().or_else(|error| {
+            record(&self.scene(&*self.ring()?), &[], Some(&error))?;
+            Err(error)
+        })
     }
 
     /// What operations see of one keyring.
@@ -171,7 +179,7 @@ impl Kms {
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
         loop {
-            let ring = self.current_ring()?;
+            let ring = self.ring_for(record)?;
             if let Some(reply) = self.try_change(&ring, operation, request, record)? {
                 return Ok(reply);
             }
@@ -219,23 +227,29 @@ impl Kms {
 
     /// Destroys every key whose deletion date has come (rule DEL-3), and tells mounts.
     fn destroy_due(&self) -> Result<Arc<Keyring>, KmsError> {
-        let mut destroyed = Vec::new();
-        let ring = self.store.update(&mut |ring| {
+        let mut recorded = Vec::new();
+        let outcome = self.store.update(&mut |ring| {
             let now = self.now(ring);
             let due = api::due_deletions(ring, now);
-            destroyed = due.iter().map(|tombstone| tombstone.arn.clone()).collect();
-            for arn in &destroyed {
-                let event = AuditEvent::of_service(&self.scene(ring), "DeleteKey", std::slice::from_ref(arn));
-                self.record(&event)?;
+            for tombstone in &due {
+                self.record(&deletion(&self.scene(ring), &tombstone.arn))?;
+                recorded.push(tombstone.arn.clone());
             }
             let mut changes: Vec<Change> = due.into_iter().map(Change::DestroyKey).collect();
             if !changes.is_empty() {
                 changes.push(Change::SetClock(ClockRecord { latest: now, ..ring.clock() }));
             }
             Ok(changes)
+        });
+        let ring = outcome.or_else(|error| {
+            let ring = self.ring()?;
+            for arn in &recorded {
+                self.record(&deletion(&self.scene(&ring), arn).failed(&error))?;
+            }
+            Err(error)
         })?;
         // A key pending deletion is unusable already: a mount that does not confirm now has nothing of it.
-        for arn in &destroyed {
+        for arn in &recorded {
             if let Err(why) = self.tell(arn, KeyChange::Unusable) {
                 log::warn!("{arn} is deleted: {why}");
             }
@@ -254,7 +268,11 @@ impl Kms {
 }
 
 /// Records how an operation ended.
-type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
+pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
+
+fn deletion(scene: &Scene<'_>, key: &KeyArn) -> AuditEvent {
+    AuditEvent::of_service(scene, "DeleteKey", std::slice::from_ref(key))
+}
 
 fn failed(failure: StoreFailure) -> KmsError {
     let cause = match failure {

@@ -228,6 +228,29 @@ fn aud_1_a_change_that_could_not_be_stored_is_recorded_as_failed() {
 }
 
 #[test]
+fn aud_1_a_destruction_that_could_not_be_stored_is_recorded_as_failed_and_so_is_what_waited_for_it() {
+    for (operation, request) in [
+        (Operation::ListKeys, json!({})),
+        (Operation::CreateKey, json!({})),
+        (Operation::GenerateRandom, json!({"NumberOfBytes": 1})),
+    ] {
+        let bench = Bench::new();
+        let key = bench.key();
+        bench.schedule(&key);
+        bench.clock.advance(7 * DAY);
+        bench.news();
+        *bench.store.fail_commit.lock() = true;
+        let error = bench.call(operation, request).unwrap_err();
+        assert_eq!((error.error.name(), error.cause), ("KMSInternalException", Cause::Store));
+        let failed = format!("{} KMSInternalException", operation.name());
+        assert_eq!(bench.news(), ["DeleteKey ok", "DeleteKey KMSInternalException", &failed]);
+        *bench.store.fail_commit.lock() = false;
+        assert_eq!(bench.state(&key), Err("NotFoundException".into()));
+        assert_eq!(bench.news()[..2], ["DeleteKey ok", "told Unusable"]);
+    }
+}
+
+#[test]
 fn st_3_mounts_are_told_when_a_change_is_recorded_and_before_it_is_answered() {
     let bench = Bench::new();
     let key = bench.key();
