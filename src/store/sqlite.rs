@@ -46,7 +46,8 @@ pub struct SqliteStore {
     keys: LedgerKeys,
     connection: Mutex<Connection>,
     loaded: RwLock<Option<Loaded>>,
-    /// Whether cleaning failed in this process for a reason that trying again will not change.
+    /// Whether cleaning failed for another reason than somebody in the way, such as a full disk: not tried again at each use, but
+    /// at the next destruction and by the next process.
     cannot_clean: AtomicBool,
 }
 
@@ -202,6 +203,7 @@ impl SqliteStore {
         let ring = Arc::new(ring);
         *self.loaded.write() = Some(Loaded { version, ring: ring.clone(), ledger, unclean });
         if destroys {
+            self.cannot_clean.store(false, Ordering::Relaxed);
             self.clean(&mut connection, READERS_LIMIT);
         }
         Ok(ring)
