@@ -30,12 +30,16 @@ pub struct Key {
 
 impl Service {
     pub fn new() -> Self {
+        Self::with_clock(true)
+    }
+
+    pub fn with_clock(simulated_clock: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = SetupOptions {
             key_file: dir.path().join("key"),
             account: "000000000000".into(),
             region: "us-east-1".into(),
-            simulated_clock: true,
+            simulated_clock,
         };
         let home = Home::setup(&dir.path().join("home"), &options).unwrap();
         Self { home, _dir: dir }

@@ -16,6 +16,8 @@ use kmsfs::kms::{Caller, KeyChange, Kms, KmsError, Operation, StateObserver, Via
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::fixture::Service;
+
 const START: i64 = 1_800_000_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -175,6 +177,23 @@ fn t_2_setting_the_clock_back_undoes_nothing() {
     assert_eq!(bench.state(&key), Err("NotFoundException".into()));
     let ring = bench.store.ring().unwrap();
     assert!(bench.kms.now(&ring) >= Timestamp::from_millis(START).saturating_add(107 * DAY));
+}
+
+#[test]
+fn t_1_only_a_simulated_clock_can_be_moved_and_then_for_every_process() {
+    let service = Service::with_clock(false);
+    let before = service.home.now().unwrap();
+    assert_eq!(service.home.advance_clock(DAY), Ok(false));
+    assert!(service.home.now().unwrap() < before.saturating_add(DAY));
+
+    let service = Service::new();
+    let other = service.another();
+    let before = other.now().unwrap();
+    assert_eq!(service.home.advance_clock(DAY), Ok(true));
+    assert_eq!(service.home.advance_clock(DAY), Ok(true));
+    for home in [&other, &service.another()] {
+        assert!(home.now().unwrap() >= before.saturating_add(2 * DAY));
+    }
 }
 
 #[test]
