@@ -1,0 +1,167 @@
+//! Several real processes with one home, and processes that are killed in the middle of a change.
+
+use std::collections::BTreeSet;
+use std::process::{Child, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use kmsfs::kms::Operation;
+use kmsfs::store::Home;
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, call, told};
+
+fn succeeds(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+fn descriptions(home: &Home) -> BTreeSet<String> {
+    home.keyring().unwrap().keys().map(|key| key.record.description.clone()).collect()
+}
+
+#[test]
+fn processes_that_change_and_read_one_home_at_once_lose_no_update() {
+    const PROCESSES: usize = 6;
+    const ROUNDS: usize = 5;
+    let fixture = Fixture::empty();
+    thread::scope(|scope| {
+        for process in 0..PROCESSES {
+            let fixture = &fixture;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let name = format!("{process}-{round}");
+                    let run = |arguments: &[&str]| {
+                        succeeds(&fixture.command(arguments).output().unwrap())
+                    };
+                    let made = run(&["kms", "create-key", "--description", &name]);
+                    let id = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+                    let alias = format!("alias/{name}");
+                    run(&["kms", "create-alias", "--alias-name", &alias, "--target-key-id", id]);
+                    run(&["kms", "rotate-key-on-demand", "--key-id", id]);
+                    run(&["kms", "disable-key", "--key-id", id]);
+                    let told = run(&["kms", "describe-key", "--key-id", &alias]);
+                    assert_eq!(told["KeyMetadata"]["KeyState"], "Disabled", "it sees its own change");
+                    run(&["keys", "--json"]);
+                }
+            });
+        }
+    });
+    let home = fixture.open();
+    let ring = home.keyring().unwrap();
+    assert_eq!(ring.keys().count(), PROCESSES * ROUNDS);
+    assert_eq!(ring.aliases().count(), PROCESSES * ROUNDS);
+    for key in ring.keys() {
+        assert_eq!(key.materials.len(), 2, "{}", key.record.description);
+        assert_eq!(key.record.state.name(), "Disabled");
+    }
+    let audit = std::fs::read_to_string(fixture.home().join("audit.log")).unwrap();
+    let records: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for event in ["CreateKey", "CreateAlias", "RotateKeyOnDemand", "DisableKey", "DescribeKey"] {
+        let count = records.iter().filter(|record| record["eventName"] == event).count();
+        assert_eq!(count, PROCESSES * ROUNDS, "{event}");
+    }
+}
+
+#[test]
+fn handles_that_change_one_home_at_once_all_see_the_last_change() {
+    let fixture = Fixture::empty();
+    let homes: Vec<_> = (0..3).map(|_| fixture.open()).collect();
+    for round in 0..60 {
+        thread::scope(|scope| {
+            for home in &homes {
+                scope.spawn(move || {
+                    for _ in 0..3 {
+                        call(home, Operation::CreateKey, json!({}));
+                    }
+                });
+            }
+        });
+        let expected = (round + 1) * homes.len() * 3;
+        for home in &homes {
+            assert_eq!(home.keyring().unwrap().keys().count(), expected, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn an_alias_that_two_processes_want_goes_to_one() {
+    let fixture = Fixture::empty();
+    let made = succeeds(&fixture.command(&["kms", "create-key"]).output().unwrap());
+    let id = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+    for round in 0..5 {
+        let alias = format!("alias/wanted-{round}");
+        let arguments = ["kms", "create-alias", "--alias-name", &alias, "--target-key-id", id];
+        let wanting: Vec<Child> = (0..4)
+            .map(|_| fixture.command(&arguments).stderr(Stdio::piped()).spawn().unwrap())
+            .collect();
+        let codes: Vec<_> = wanting
+            .into_iter()
+            .map(|child| {
+                let output = child.wait_with_output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success() || said.contains("AlreadyExistsException"), "{said}");
+                output.status.code().unwrap()
+            })
+            .collect();
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
+    }
+}
+
+#[test]
+fn a_home_survives_kills_in_the_middle_of_changes_with_all_that_was_acknowledged() {
+    let fixture = Fixture::empty();
+    let mut acknowledged = BTreeSet::new();
+    let mut killed = 0;
+    for round in 0..60_u64 {
+        let name = format!("round-{round}");
+        let mut child = fixture
+            .command(&["kms", "create-key", "--description", &name])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // From before anything is opened to after the answer, in steps that no machine's speed makes all alike.
+        thread::sleep(Duration::from_micros(round * 37 % 60 * 400));
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        // The answer, once it is out, is a promise, whatever becomes of the process.
+        if serde_json::from_slice::<Value>(&output.stdout).is_ok() {
+            acknowledged.insert(name);
+        } else {
+            assert!(!output.status.success(), "it ended without an answer");
+            killed += 1;
+        }
+        if round % 5 == 4 {
+            let home = fixture.open();
+            assert!(descriptions(&home).is_superset(&acknowledged), "round {round}");
+        }
+    }
+    assert!(killed > 0, "no process was killed in time");
+    let home = fixture.open();
+    let found = descriptions(&home);
+    assert!(found.is_superset(&acknowledged));
+    assert_eq!(home.keyring().unwrap().keys().count(), found.len(), "nothing happened twice");
+    let before = told(&home);
+    drop(home);
+    assert_eq!(told(&fixture.open()), before);
+    succeeds(&fixture.command(&["kms", "create-key"]).output().unwrap());
+}
+
+#[test]
+fn setups_that_are_killed_leave_no_home_or_a_whole_one() {
+    for round in 0..20_u64 {
+        let fixture = Fixture { temp: tempfile::tempdir().unwrap() };
+        let key_file = fixture.path("key-file");
+        let arguments = ["setup", "--key-file", key_file.to_str().unwrap()];
+        let mut child = fixture.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(round * 7 % 20));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if fixture.home().exists() {
+            fixture.open();
+        } else {
+            succeeds(&fixture.command(&arguments).output().unwrap());
+        }
+    }
+}
