@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +72,7 @@ impl Home {
     /// As [`HomeError`] says.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
         let path = dir.join(database::FILE_NAME);
-        if !path.exists() {
+        if !path.try_exists().map_err(|error| HomeError::Io(path.clone(), error))? {
             return Err(HomeError::NotFound(dir.to_owned()));
         }
         let dir = std::fs::canonicalize(dir).map_err(|error| HomeError::Io(dir.to_owned(), error))?;
@@ -79,6 +82,7 @@ impl Home {
             return Err(HomeError::Corrupted(path, "it has none of the tables of a key store".to_owned()));
         }
         migrations::migrate(&mut connection, &path)?;
+        migrations::check_schema(&connection, &path)?;
         let root = unlock(&sqlite::slots(&connection, &path)?)?;
         let store = Arc::new(SqliteStore::new(&path, connection, root.ledger())?);
         let log = dir.join(audit::FILE_NAME);
@@ -88,7 +92,7 @@ impl Home {
         let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
         let namespace = ring.namespace();
         Ok(Self {
-            run_dir: dir.join(RUN_DIR),
+            run_dir: run_dir(&dir)?,
             account: namespace.account.clone(),
             region: namespace.region.clone(),
             kms: Arc::new(kms),
@@ -175,6 +179,15 @@ impl Home {
     /// Has `observer` told of changes of keys' usability that are made through [`Home::kms`].
     pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
         self.kms.set_observer(observer);
+    }
+}
+
+/// The directory of control sockets; a backup of a home may have left the empty directory out.
+fn run_dir(home: &Path) -> Result<PathBuf, HomeError> {
+    let path = home.join(RUN_DIR);
+    match DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(HomeError::Io(path, error)),
+        _ => Ok(path),
     }
 }
 

@@ -1,18 +1,20 @@
 //! The keyring in SQLite: loaded and verified as a whole, changed row by row.
 //!
 //! A load checks every row's MAC and every table's head. In between, `PRAGMA data_version` tells whether another process has
-//! committed; as long as it has not, the keyring in memory is the database's.
+//! committed, and the file's stamp whether it was written to or replaced; as long as neither is, the keyring in memory is the database's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
 
+use super::database::Stamp;
 use super::ledger::{Ledger, LedgerKeys};
 use super::rows::{self, Row, Table};
-use super::{HomeError, database};
+use super::{HomeError, database, migrations};
 use crate::clock::Timestamp;
 use crate::kms::KmsError;
 use crate::kms::error::Cause;
@@ -38,7 +40,13 @@ pub struct SqliteStore {
     path: PathBuf,
     keys: LedgerKeys,
     connection: Mutex<Connection>,
+    /// The file that the connection has open: device and number.
+    file: (u64, u64),
     loaded: RwLock<Option<Loaded>>,
+    /// The highest generation that was seen: the database never goes behind it.
+    seen: AtomicI64,
+    /// Whether the log may still hold what was destroyed.
+    log_is_due: AtomicBool,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -47,10 +55,12 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
-/// What a load gave, and the database's version that it is true for.
+/// What a load gave, and the database's version and file that it is true for.
 #[derive(Clone)]
 struct Loaded {
     version: i64,
+    stamp: Stamp,
+    home: Arc<str>,
     ring: Arc<Keyring>,
     ledger: Ledger,
 }
@@ -65,7 +75,10 @@ impl SqliteStore {
             path: path.to_owned(),
             keys,
             connection: Mutex::new(connection),
+            file: database::stamp(path)?.file,
             loaded: RwLock::new(None),
+            seen: AtomicI64::new(0),
+            log_is_due: AtomicBool::new(false),
         };
         store.current()?;
         Ok(store)
@@ -74,40 +87,57 @@ impl SqliteStore {
     /// The home's own id.
     ///
     /// # Errors
-    /// Failures of the database.
+    /// As [`SqliteStore::new`].
     pub fn home_id(&self) -> Result<String, HomeError> {
-        let connection = self.connection.lock();
-        let rows = read_table(&connection, &self.path, Table::Meta)?;
-        let home = rows.iter().find_map(|(row, _)| fact_text(row, fact::HOME));
-        home.ok_or_else(|| HomeError::Tampered("the home has no id".to_owned()))
+        Ok(self.current()?.home.to_string())
     }
 
     fn current(&self) -> Result<Loaded, HomeError> {
         let mut connection = self.connection.lock();
+        let stamp = self.stamp()?;
         let version = database::data_version(&connection, &self.path)?;
-        if let Some(loaded) = self.loaded.read().as_ref().filter(|loaded| loaded.version == version) {
+        let is_current = |loaded: &&Loaded| loaded.version == version && loaded.stamp == stamp;
+        if let Some(loaded) = self.loaded.read().as_ref().filter(is_current) {
             return Ok(loaded.clone());
         }
+        self.forget_pages_of_another(&connection, stamp)?;
         let transaction = connection.transaction().map_err(|error| database::failure(&self.path, error))?;
-        let loaded = self.load(&transaction)?;
+        // Version and stamp were read before: a change in between is loaded once more by the next call, and never missed.
+        let loaded = self.load(&transaction, version, stamp)?;
         drop(transaction);
-        // The version was read before: a commit in between is loaded once more by the next call, and never missed.
-        let loaded = Loaded { version, ..loaded };
         *self.loaded.write() = Some(loaded.clone());
         Ok(loaded)
     }
 
+    /// The database's file as it is now; it must be the one that is open.
+    fn stamp(&self) -> Result<Stamp, HomeError> {
+        let stamp = database::stamp(&self.path)?;
+        if stamp.file == self.file {
+            return Ok(stamp);
+        }
+        Err(HomeError::Tampered(format!(
+            "another file took the place of {} while it was in use",
+            self.path.display()
+        )))
+    }
+
+    /// Pages in memory say nothing of a file that was written to since, by whomever.
+    fn forget_pages_of_another(&self, connection: &Connection, stamp: Stamp) -> Result<(), HomeError> {
+        let is_known = self.loaded.read().as_ref().is_some_and(|loaded| loaded.stamp == stamp);
+        if is_known { Ok(()) } else { database::forget_pages(connection, &self.path) }
+    }
+
     /// Reads and verifies everything, within a transaction.
-    fn load(&self, connection: &Connection) -> Result<Loaded, HomeError> {
+    fn load(&self, connection: &Connection, version: i64, stamp: Stamp) -> Result<Loaded, HomeError> {
+        migrations::check_schema(connection, &self.path)?;
         let mut ledger = Ledger::empty();
         let heads = read_heads(connection, &self.path)?;
         ledger.generation = heads.first().map_or(0, |head| head.generation);
-        if let Some(known) = self.loaded.read().as_ref()
-            && ledger.generation < known.ledger.generation
-        {
+        let seen = self.seen.load(Ordering::SeqCst);
+        if ledger.generation < seen {
             return Err(HomeError::Tampered(format!(
-                "the database is of generation {}, and {} was seen before: an older copy was put back",
-                ledger.generation, known.ledger.generation
+                "the database is of generation {}, and {seen} was seen before: an older copy was put back",
+                ledger.generation
             )));
         }
         let mut tables = Vec::new();
@@ -122,14 +152,16 @@ impl SqliteStore {
             self.check_head(&ledger, &heads, table)?;
             tables.push((table, rows));
         }
-        let ring = build(&tables)?;
-        Ok(Loaded { version: 0, ring: Arc::new(ring), ledger })
+        let (ring, home) = build(&tables)?;
+        self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
+        Ok(Loaded { version, stamp, home: home.into(), ring: Arc::new(ring), ledger })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
         let authentic = heads.iter().any(|head| {
             head.name == table.name()
                 && head.generation == ledger.generation
+                && head.rows == ledger.rows(table)
                 && self.keys_fit(ledger, table, &head.mac)
         });
         if authentic && heads.len() == Table::ALL.len() {
@@ -148,9 +180,14 @@ impl SqliteStore {
     fn transact(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, UpdateError> {
         let mut connection = self.connection.lock();
         let fail = |error| database::failure(&self.path, error);
+        let stamp = self.stamp()?;
+        self.forget_pages_of_another(&connection, stamp)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-        let before = self.load(&transaction)?;
+        // Read while nobody else can commit. Read after the commit, it could stand for another's that is not loaded here; our
+        // own does not change it.
+        let version = database::data_version(&transaction, &self.path)?;
+        let before = self.load(&transaction, version, stamp)?;
         let changes = decide(&before.ring).map_err(UpdateError::Refused)?;
         if changes.is_empty() {
             return Ok(before.ring);
@@ -167,15 +204,26 @@ impl SqliteStore {
         }
         ledger.generation += 1;
         write_heads(&transaction, &self.path, &self.keys, &ledger)?;
+        // Until the commit has told how it ended, nothing in memory is the database's.
+        *self.loaded.write() = None;
         transaction.commit().map_err(fail)?;
-        if destroys {
-            // What was deleted is overwritten in the database; the log must not keep it either.
-            database::truncate_log(&connection, &self.path)?;
-        }
+        self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
         let ring = Arc::new(ring);
-        let version = database::data_version(&connection, &self.path)?;
-        *self.loaded.write() = Some(Loaded { version, ring: ring.clone(), ledger });
+        *self.loaded.write() = Some(Loaded { version, stamp, home: before.home, ring: ring.clone(), ledger });
+        if destroys || self.log_is_due.load(Ordering::SeqCst) {
+            self.empty_log(&connection);
+        }
         Ok(ring)
+    }
+
+    /// What was deleted is overwritten in the database; the log must not keep it either. The change stands whatever comes of
+    /// this; where a reader does not end, it is due again at the next change.
+    fn empty_log(&self, connection: &Connection) {
+        let outcome = database::truncate_log(connection, &self.path);
+        self.log_is_due.store(outcome.is_err(), Ordering::SeqCst);
+        if let Err(error) = outcome {
+            log::warn!("the log of the key store still holds what was destroyed, in sealed form: {error}");
+        }
     }
 }
 
@@ -345,14 +393,16 @@ impl Writer<'_> {
 struct StoredHead {
     name: String,
     generation: i64,
+    rows: i64,
     mac: Vec<u8>,
 }
 
 fn read_heads(connection: &Connection, path: &Path) -> Result<Vec<StoredHead>, HomeError> {
     let read = || {
-        let mut statement = connection.prepare_cached("SELECT name, generation, mac FROM heads")?;
+        let mut statement =
+            connection.prepare_cached("SELECT name, generation, row_count, mac FROM heads")?;
         let heads = statement.query_map([], |row| {
-            Ok(StoredHead { name: row.get(0)?, generation: row.get(1)?, mac: row.get(2)? })
+            Ok(StoredHead { name: row.get(0)?, generation: row.get(1)?, rows: row.get(2)?, mac: row.get(3)? })
         })?;
         heads.collect::<rusqlite::Result<_>>()
     };
@@ -380,7 +430,10 @@ fn write_heads(
     write().map_err(|error| database::failure(path, error))
 }
 
-fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<(Row, Vec<u8>)>, HomeError> {
+/// A row as it is stored, with its MAC.
+type Stored = (Row, Vec<u8>);
+
+fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<Stored>, HomeError> {
     let columns = table.columns();
     let read = || {
         let sql = format!("SELECT {}, mac FROM {}", columns.join(", "), table.name());
@@ -394,8 +447,8 @@ fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<
     read().map_err(|error| database::failure(path, error))
 }
 
-/// The keyring of verified rows.
-fn build(tables: &[(Table, Vec<(Row, Vec<u8>)>)]) -> Result<Keyring, HomeError> {
+/// The keyring of verified rows, and the home's id.
+fn build(tables: &[(Table, Vec<Stored>)]) -> Result<(Keyring, String), HomeError> {
     let of = |wanted: Table| {
         tables.iter().find(|(table, _)| *table == wanted).into_iter().flat_map(|(_, rows)| rows)
     };
@@ -403,8 +456,9 @@ fn build(tables: &[(Table, Vec<(Row, Vec<u8>)>)]) -> Result<Keyring, HomeError> 
         of(Table::Meta).find(|(row, _)| rows::text(&row[0]) == Some(name)).map(|(row, _)| &row[1])
     };
     let text = |name: &str| meta(name).and_then(rows::text).map(str::to_owned);
-    let (Some(account), Some(region), Some(latest)) =
-        (text(fact::ACCOUNT), text(fact::REGION), meta(fact::LATEST).and_then(rows::integer))
+    let latest = meta(fact::LATEST).and_then(rows::integer);
+    let (Some(home), Some(account), Some(region), Some(latest)) =
+        (text(fact::HOME), text(fact::ACCOUNT), text(fact::REGION), latest)
     else {
         return Err(HomeError::Tampered("a fact about the home is missing".to_owned()));
     };
@@ -425,7 +479,7 @@ fn build(tables: &[(Table, Vec<(Row, Vec<u8>)>)]) -> Result<Keyring, HomeError> 
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }
     }
-    Ok(ring)
+    Ok((ring, home))
 }
 
 fn altered(table: Table, row: &Row) -> HomeError {
@@ -435,10 +489,6 @@ fn altered(table: Table, row: &Row) -> HomeError {
         Some(Value::Null | Value::Real(_) | Value::Blob(_)) | None => "?".to_owned(),
     };
     HomeError::Tampered(format!("row {key:?} of table {} does not authenticate", table.name()))
-}
-
-fn fact_text(row: &Row, name: &str) -> Option<String> {
-    (rows::text(row.first()?)? == name).then(|| rows::text(row.get(1)?).map(str::to_owned))?
 }
 
 /// Whether the file is a key store at all, without unlocking it.
