@@ -175,7 +175,8 @@ fn two_setups_at_once_make_one_home_that_opens() {
             assert!(matches!(error, HomeError::AlreadyExists(_)), "{error:?}");
         }
         Home::open(&fixture.home()).unwrap();
-        let mut left: Vec<_> = fs::read_dir(fixture.temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> =
+            fs::read_dir(fixture.temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["home", "key-file"]);
     }

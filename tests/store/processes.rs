@@ -31,9 +31,7 @@ fn processes_that_change_and_read_one_home_at_once_lose_no_update() {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     let name = format!("{process}-{round}");
-                    let run = |arguments: &[&str]| {
-                        succeeds(&fixture.command(arguments).output().unwrap())
-                    };
+                    let run = |arguments: &[&str]| succeeds(&fixture.command(arguments).output().unwrap());
                     let made = run(&["kms", "create-key", "--description", &name]);
                     let id = made["KeyMetadata"]["KeyId"].as_str().unwrap();
                     let alias = format!("alias/{name}");
@@ -92,9 +90,8 @@ fn an_alias_that_two_processes_want_goes_to_one() {
     for round in 0..5 {
         let alias = format!("alias/wanted-{round}");
         let arguments = ["kms", "create-alias", "--alias-name", &alias, "--target-key-id", id];
-        let wanting: Vec<Child> = (0..4)
-            .map(|_| fixture.command(&arguments).stderr(Stdio::piped()).spawn().unwrap())
-            .collect();
+        let wanting: Vec<Child> =
+            (0..4).map(|_| fixture.command(&arguments).stderr(Stdio::piped()).spawn().unwrap()).collect();
         let codes: Vec<_> = wanting
             .into_iter()
             .map(|child| {

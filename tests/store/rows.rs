@@ -147,7 +147,12 @@ fn before_and_after(fixture: &Fixture) -> Vec<(&'static str, Vec<Row>, Vec<Row>)
     call(&home, Operation::ListKeys, json!({}));
     assert_eq!(home.keyring().unwrap().tombstones().count(), 2);
     drop(home);
-    TABLES.into_iter().zip(before).zip(read()).map(|((table, before), after)| (table, before, after)).collect()
+    TABLES
+        .into_iter()
+        .zip(before)
+        .zip(read())
+        .map(|((table, before), after)| (table, before, after))
+        .collect()
 }
 
 fn id_of(home: &Home, description: &str) -> String {
