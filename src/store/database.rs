@@ -134,6 +134,10 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HomeError::Busy(path),
+        // Where a file cannot grow, SQLite says this or that, and never that the disk is full.
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
+            HomeError::Io(path, io::ErrorKind::StorageFull.into())
+        }
         Some(
             ErrorCode::CannotOpen
             | ErrorCode::DiskFull
@@ -146,4 +150,11 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
         // Whatever else SQLite says of a database that only this program writes, it is not as it was written.
         Some(_) | None => HomeError::Corrupted(path, error.to_string()),
     }
+}
+
+/// Whether the filesystem of `path` has less room than SQLite asks for at a time: the index of a log has 32 KiB.
+fn is_full(path: &Path) -> bool {
+    const LEAST: u64 = 64 * 1024;
+    rustix::fs::statvfs(path)
+        .is_ok_and(|facts| facts.f_bavail * facts.f_frsize < LEAST || facts.f_favail == 0)
 }

@@ -33,7 +33,8 @@ impl Claim {
     /// Takes the key file at `path`, or makes one there.
     ///
     /// # Errors
-    /// [`HomeError::KeyFileMissing`] for a link that leads nowhere, [`HomeError::Io`].
+    /// [`HomeError::KeyFileMissing`] for a link that leads nowhere, [`HomeError::KeyFileUnsuitable`] for a file of another user,
+    /// [`HomeError::Io`].
     pub fn of(path: &Path) -> Result<Self, HomeError> {
         let io = |error: io::Error| HomeError::Io(path.to_owned(), error);
         for _ in 0..ATTEMPTS {
@@ -41,6 +42,7 @@ impl Claim {
                 Ok(file) => {
                     rustix::fs::flock(&file, FlockOperation::LockShared).map_err(|errno| io(errno.into()))?;
                     if is_there(path, &file).map_err(io)? {
+                        refuse_foreign(path, &file)?;
                         return Ok(Self { path: path.to_owned(), made: None });
                     }
                 }
@@ -92,6 +94,16 @@ fn name(waiting: &Path, path: &Path) -> io::Result<()> {
         }
         outcome => Ok(outcome?),
     }
+}
+
+/// Root must not seal a home for a file whose bytes another user knows, or may change.
+fn refuse_foreign(path: &Path, file: &File) -> Result<(), HomeError> {
+    let owner = file.metadata().map_err(|error| HomeError::Io(path.to_owned(), error))?.uid();
+    if owner == 0 || owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let why = format!("it belongs to another user (uid {owner})");
+    Err(HomeError::KeyFileUnsuitable(path.to_owned(), why))
 }
 
 /// Whether the file is still the one of that name.

@@ -183,6 +183,30 @@ fn two_setups_at_once_make_one_home_that_opens() {
 }
 
 #[test]
+fn a_setup_that_fails_takes_no_key_file_that_another_sealed_its_home_for() {
+    for _ in 0..40 {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        let setup = |home: &str| {
+            let options = SetupOptions {
+                key_file: temp.path().join("key-file"),
+                account: "000000000000".to_owned(),
+                region: "us-east-1".to_owned(),
+                simulated_clock: false,
+            };
+            Home::setup(&temp.path().join(home), &options).map(drop)
+        };
+        thread::scope(|scope| {
+            let fails = (0..2).map(|_| scope.spawn(|| setup("file/home"))).collect::<Vec<_>>();
+            let works = scope.spawn(|| setup("home"));
+            fails.into_iter().for_each(|setup| assert!(setup.join().unwrap().is_err()));
+            works.join().unwrap().unwrap();
+        });
+        Home::open(&temp.path().join("home")).unwrap();
+    }
+}
+
+#[test]
 fn a_setup_that_fails_leaves_nothing_and_takes_no_key_file_that_was_there() {
     let temp = tempfile::tempdir().unwrap();
     let options = |key_file: PathBuf| SetupOptions {
