@@ -47,6 +47,30 @@ const REFUSED: [&str; 17] = [
     "version",
 ];
 
+/// Flags that may stand before the operation, as with the AWS CLI; and what is behind them.
+///
+/// # Errors
+/// A flag that may not, by name.
+pub fn split_globals(given: Vec<String>) -> Result<(Vec<String>, std::vec::IntoIter<String>)> {
+    let mut globals = Vec::new();
+    let mut rest = given.into_iter();
+    while let Some(word) = rest.as_slice().first().and_then(|word| word.strip_prefix("--")) {
+        let (name, is_joined) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+        match name {
+            "help" => break,
+            "region" | "output" | "home" => globals.extend(rest.by_ref().take(if is_joined { 1 } else { 2 })),
+            name if REFUSED.contains(&name) => {
+                return Err(Usage::new(
+                    format!("kms: --{name} of the AWS CLI is not supported"),
+                    "kmsfs kms help",
+                ));
+            }
+            name => return Err(Usage::new(format!("kms: Unknown options: --{name}"), "kmsfs kms help")),
+        }
+    }
+    Ok((globals, rest))
+}
+
 /// What was given.
 #[derive(Debug, Default)]
 pub struct Arguments {

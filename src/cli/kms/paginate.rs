@@ -37,8 +37,10 @@ pub fn plan(command: &Command, arguments: &Arguments) -> Result<Option<Plan>, Us
     }
     let (marker, skip) = match &arguments.starting_token {
         None => (None, 0),
-        Some(token) => read_token(token)
-            .ok_or_else(|| Usage::new("Bad starting token", "take the NextToken of the answer before"))?,
+        Some(token) => read_token(token).ok_or_else(|| {
+            let what = format!("kms {}: Bad starting token: {token}", command.name);
+            Usage::new(what, "take the NextToken of the answer before")
+        })?,
     };
     Ok(Some(Plan { listed, request, marker, skip, most: arguments.max_items }))
 }
