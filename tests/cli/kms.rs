@@ -308,3 +308,15 @@ fn global_flags_may_stand_before_or_behind_the_operation() {
         assert_eq!(fixture.kms(arguments), json!({"Keys": []}), "{arguments:?}");
     }
 }
+
+#[test]
+fn the_beginning_of_a_flag_stands_for_it_where_it_is_the_only_one() {
+    let fixture = Fixture::new();
+    let id = fixture.new_key("alias/a");
+    let described = fixture.kms(&["describe-key", "--key", "alias/a"]);
+    assert_eq!(described["KeyMetadata"]["KeyId"], id);
+    let sealed = fixture.kms(&["encrypt", "--key=alias/a", "--plain", "aGVsbG8=", "--encryption-c", "a=1"]);
+    let blob = text(&sealed["CiphertextBlob"]);
+    fixture.kms(&["decrypt", "--ciphertext", blob, "--encryption-context", "a=1", "--reg", "us-east-1"]);
+    assert_eq!(fixture.kms(&["list-keys", "--max", "1"])["Keys"].as_array().unwrap().len(), 1);
+}

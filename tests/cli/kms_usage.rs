@@ -161,6 +161,16 @@ fn flags_and_values_that_cannot_be_understood_are_named() {
         (&["generate-random", "--number-of-bytes", "many"], ["--number-of-bytes", "many"]),
         (&["list-keys", "--max-items", "-1"], ["--max-items", "-1"]),
         (&["list-keys", "--starting-token", "nonsense"], ["list-keys", "starting token"]),
+        (&["list-keys", "--limit", "2", "--max-items", "1"], ["list-keys", "--max-items"]),
+        (&["list-keys", "--no-paginate", "--page-size", "1"], ["list-keys", "--page-size"]),
+        (
+            &["create-key", "--key", "x"],
+            ["create-key", "ambiguous option: --key could match --key-usage, --key-spec"],
+        ),
+        (
+            &["encrypt", "--key-id", &id, "--plaintext", "aGVsbG8=", "--encryption-context", "a=1,,b=2"],
+            ["--encryption-context", "a=1,,b=2"],
+        ),
         (&["create-key", "--max-items", "1"], ["create-key", "--max-items"]),
         (&["create-key", "--cli-input-json", "nonsense"], ["--cli-input-json", "JSON"]),
         (&["create-key", "--cli-input-json", r#"{"Descripton": "x"}"#], ["--cli-input-json", "Descripton"]),

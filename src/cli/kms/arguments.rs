@@ -71,6 +71,11 @@ pub fn split_globals(given: Vec<String>) -> Result<(Vec<String>, std::vec::IntoI
     Ok((globals, rest))
 }
 
+/// Flags of every operation.
+const COMMON: [&str; 4] = ["region", "home", "output", "cli-input-json"];
+/// Flags of every operation that lists.
+const PAGING: [&str; 4] = ["max-items", "page-size", "starting-token", "no-paginate"];
+
 /// What was given.
 #[derive(Debug, Default)]
 pub struct Arguments {
@@ -100,6 +105,7 @@ impl Arguments {
         let mut input = None;
         let mut words = Words { command, given, at: 0 };
         while let Some(flag) = words.flag()? {
+            let flag = words.whole(flag)?;
             if !arguments.read_global(&flag, &mut words, &mut input)? {
                 arguments.read_parameter(&flag, &mut words)?;
             }
@@ -221,6 +227,27 @@ impl Words<'_> {
             Some((name, value)) => Flag { name: name.to_owned(), joined: Some(value.to_owned()) },
             None => Flag { name: flag.to_owned(), joined: None },
         }))
+    }
+
+    /// A flag by its whole name: what begins one flag of the operation and no other stands for it, as with the AWS CLI.
+    fn whole(&self, flag: Flag) -> Result<Flag> {
+        let lists = self.command.listed.is_some();
+        let own = self.command.parameters.iter().map(|parameter| parameter.flag);
+        let mut known: Vec<&str> = own.chain(COMMON).chain(PAGING.into_iter().filter(|_| lists)).collect();
+        let given = flag.name.as_str();
+        if REFUSED.contains(&given) || known.contains(&given) {
+            return Ok(flag);
+        }
+        known.retain(|known| known.starts_with(given));
+        match known.as_slice() {
+            [] => Ok(flag),
+            [one] => Ok(Flag { name: (*one).to_owned(), ..flag }),
+            several => {
+                let several: Vec<_> = several.iter().map(|name| format!("--{name}")).collect();
+                let what = format!("ambiguous option: --{given} could match {}", several.join(", "));
+                Err(self.wrong(what))
+            }
+        }
     }
 
     fn value(&mut self, flag: &Flag) -> Result<String> {
