@@ -96,7 +96,10 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let what = text.split("\n\n").next().unwrap_or_default();
     let what: Vec<_> = what.trim_start_matches("error: ").split_whitespace().collect();
-    let named = std::env::args().skip(1).find(|word| Cli::command().find_subcommand(word).is_some());
+    let cli = Cli::command();
+    // Words that are no text name no command.
+    let named =
+        std::env::args_os().skip(1).find_map(|word| Some(cli.find_subcommand(word)?.get_name().to_owned()));
     let help = named.map_or("kmsfs --help".to_owned(), |name| format!("kmsfs {name} --help"));
     complain(&CliError::new(exit::USAGE, what.join(" ")).hint(help).to_string());
     exit::USAGE.into()

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,7 @@ fn make_beside(dir: &Path, options: &SetupOptions) -> Result<(), HomeError> {
             return Err(HomeError::KeyFileUnsuitable(options.key_file.clone(), why));
         }
         let random = u64::from_be_bytes(rng::bytes());
-        let waiting = parent.join(format!(".{}-{random:016x}.new", name.display()));
+        let waiting = parent.join(format!(".kmsfs-home-{random:016x}.new"));
         let filled = fill(&waiting, &key_file, &bytes, options).and_then(|()| {
             fs::rename(&waiting, parent.join(&name)).map_err(|error| taken(dir, error))?;
             File::open(&parent).and_then(|parent| parent.sync_all()).map_err(|error| io(&parent, error))
@@ -164,10 +165,7 @@ fn fill_database(
     if options.simulated_clock {
         rows.push((Table::Meta, meta_row(fact::SIMULATED_OFFSET, 0_i64.into())));
     }
-    let key_file = key_file.to_str().ok_or_else(|| {
-        HomeError::KeyFileUnsuitable(options.key_file.clone(), "its path is not text".to_owned())
-    })?;
-    rows.push((Table::Slots, root.key_file_slot(1, key_file, bytes)));
+    rows.push((Table::Slots, root.key_file_slot(1, key_file.as_os_str().as_bytes(), bytes)));
     sqlite::write_first(&mut connection, path, &root.ledger(), &rows)?;
     database::truncate_log(&connection, path)
 }

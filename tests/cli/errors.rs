@@ -276,3 +276,28 @@ fn a_key_file_is_never_told_in_an_error_or_a_log() {
         assert!(!said.err.contains("horse") && !said.out.contains("horse"), "{said:?}");
     }
 }
+
+#[test]
+fn words_that_are_no_text_are_paths_or_refused_and_nothing_panics() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let fixture = Fixture::bare();
+    let odd = OsStr::from_bytes(b"odd-\xff\xfe");
+    let run = |words: &[&OsStr]| said(fixture.command(&[]).args(words));
+    let text = OsStr::new;
+    assert_eq!(
+        run(&[text("--home"), odd, text("setup"), text("--key-file"), OsStr::from_bytes(b"k\xff")]).code,
+        0
+    );
+    assert_eq!(run(&[text("--home"), odd, text("kms"), text("create-key")]).code, 0);
+    fixture.ok(&["setup", "--key-file", "key-file"]);
+    fixture.new_key("alias/a");
+    run(&[odd]).fails(2, &[]);
+    run(&[text("kms"), odd]).fails(2, &["UTF-8"]);
+    run(&[text("kms"), text("describe-key"), text("--key-id"), odd]).fails(2, &["UTF-8"]);
+    run(&[text("init"), text("new"), text("--key"), odd]).fails(2, &["UTF-8"]);
+    run(&[text("mount"), odd, text("mnt")]).fails(7, &["odd-"]);
+    run(&[text("inspect"), text("--json"), odd]).fails(7, &["odd-"]);
+    let volume = OsStr::from_bytes(b"volume-\xff");
+    assert_eq!(run(&[text("init"), volume, text("--key"), text("alias/a")]).code, 0);
+}

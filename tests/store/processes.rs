@@ -162,3 +162,30 @@ fn setups_that_are_killed_leave_no_home_or_a_whole_one() {
         }
     }
 }
+
+#[test]
+fn who_finds_the_store_in_use_waits_for_it_and_readers_do_not() {
+    let fixture = Fixture::empty();
+    let holder = fixture.connect();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    succeeds(&fixture.command(&["keys", "--json"]).output().unwrap());
+    let mut waiting = fixture.command(&["kms", "create-key"]).stdout(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(700));
+    assert!(waiting.try_wait().unwrap().is_none(), "it waits");
+    holder.execute_batch("COMMIT").unwrap();
+    assert!(waiting.wait().unwrap().success());
+    assert_eq!(fixture.open().keyring().unwrap().keys().count(), 1);
+}
+
+#[test]
+fn who_waits_too_long_says_so_and_has_changed_nothing() {
+    let fixture = Fixture::empty();
+    let holder = fixture.connect();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let output = fixture.command(&["kms", "create-key"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(255), "{said}");
+    assert!(said.contains("held by another process") && said.contains("\nhint: "), "{said}");
+    holder.execute_batch("COMMIT").unwrap();
+    assert_eq!(fixture.open().keyring().unwrap().keys().count(), 0);
+}
