@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::{Child, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kmsfs::kms::Operation;
 use kmsfs::store::Home;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, call, told};
+use crate::fixture::{Fixture, call, new_key, told};
 
 fn succeeds(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -65,7 +65,7 @@ fn processes_that_change_and_read_one_home_at_once_lose_no_update() {
 fn handles_that_change_one_home_at_once_all_see_the_last_change() {
     let fixture = Fixture::empty();
     let homes: Vec<_> = (0..3).map(|_| fixture.open()).collect();
-    for round in 0..60 {
+    for round in 0..25 {
         thread::scope(|scope| {
             for home in &homes {
                 scope.spawn(move || {
@@ -105,36 +105,45 @@ fn an_alias_that_two_processes_want_goes_to_one() {
     }
 }
 
+/// How long a command takes that nobody kills, so that kills can be spread over it on any machine.
+fn usual(fixture: &Fixture, arguments: &[&str]) -> Duration {
+    let started = Instant::now();
+    succeeds(&fixture.command(arguments).output().unwrap());
+    started.elapsed()
+}
+
+/// Runs a command and kills it after a part of `usual`; what it answered until then.
+fn killed(fixture: &Fixture, arguments: &[&str], usual: Duration, part: u32) -> Output {
+    let mut command = fixture.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // From before anything is opened to after the answer.
+    thread::sleep(usual * (part % 32) / 20);
+    child.kill().unwrap();
+    child.wait_with_output().unwrap()
+}
+
 #[test]
 fn a_home_survives_kills_in_the_middle_of_changes_with_all_that_was_acknowledged() {
     let fixture = Fixture::empty();
-    let mut acknowledged = BTreeSet::new();
-    let mut killed = 0;
-    for round in 0..60_u64 {
+    let usual = usual(&fixture, &["kms", "create-key", "--description", "first"]);
+    let mut acknowledged = BTreeSet::from(["first".to_owned()]);
+    let mut killed_before = 0;
+    for round in 0..96 {
         let name = format!("round-{round}");
-        let mut child = fixture
-            .command(&["kms", "create-key", "--description", &name])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // From before anything is opened to after the answer, in steps that no machine's speed makes all alike.
-        thread::sleep(Duration::from_micros(round * 37 % 60 * 400));
-        child.kill().unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = killed(&fixture, &["kms", "create-key", "--description", &name], usual, round * 7);
         // The answer, once it is out, is a promise, whatever becomes of the process.
         if serde_json::from_slice::<Value>(&output.stdout).is_ok() {
             acknowledged.insert(name);
         } else {
             assert!(!output.status.success(), "it ended without an answer");
-            killed += 1;
+            killed_before += 1;
         }
         if round % 5 == 4 {
             let home = fixture.open();
             assert!(descriptions(&home).is_superset(&acknowledged), "round {round}");
         }
     }
-    assert!(killed > 0, "no process was killed in time");
+    assert!(killed_before > 0 && acknowledged.len() > 1, "kills fell on both sides of the answer");
     let home = fixture.open();
     let found = descriptions(&home);
     assert!(found.is_superset(&acknowledged));
@@ -146,15 +155,39 @@ fn a_home_survives_kills_in_the_middle_of_changes_with_all_that_was_acknowledged
 }
 
 #[test]
+fn a_row_that_kills_leave_changed_is_the_last_acknowledged_one_or_a_later_one() {
+    let fixture = Fixture::empty();
+    let id = new_key(&fixture.open(), "0", "alias/a");
+    let to = ["kms", "update-key-description", "--key-id", &id, "--description"];
+    let usual = usual(&fixture, &[&to, ["0"].as_slice()].concat());
+    let mut last = 0;
+    for round in 1..=64 {
+        let text = round.to_string();
+        let output = killed(&fixture, &[&to, [text.as_str()].as_slice()].concat(), usual, round * 7);
+        if output.status.success() {
+            last = i64::from(round);
+        }
+        let home = fixture.open();
+        let ring = home.keyring().unwrap();
+        let now: i64 = ring.keys().next().unwrap().record.description.parse().unwrap();
+        assert!(
+            (last..=i64::from(round)).contains(&now),
+            "{now} after {last} was acknowledged, in round {round}"
+        );
+    }
+}
+
+#[test]
 fn setups_that_are_killed_leave_no_home_or_a_whole_one() {
-    for round in 0..20_u64 {
+    let usual = {
+        let fixture = Fixture { temp: tempfile::tempdir().unwrap() };
+        usual(&fixture, &["setup", "--key-file", fixture.path("key-file").to_str().unwrap()])
+    };
+    for round in 0..24 {
         let fixture = Fixture { temp: tempfile::tempdir().unwrap() };
         let key_file = fixture.path("key-file");
         let arguments = ["setup", "--key-file", key_file.to_str().unwrap()];
-        let mut child = fixture.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(round * 7 % 20));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed(&fixture, &arguments, usual, round);
         if fixture.home().exists() {
             fixture.open();
         } else {
