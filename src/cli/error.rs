@@ -61,6 +61,9 @@ fn remedy(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             format!("ls -ld {path} shows whose it is: run the command as that user")
         }
+        io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {
+            format!("where something is mounted on {path}, name a directory in it")
+        }
         io::ErrorKind::NotADirectory => "name a directory".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!("df {path} shows what is free: make room, and repeat the command")

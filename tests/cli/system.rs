@@ -99,6 +99,19 @@ fn an_ordinary_user_makes_and_uses_a_home_of_their_own() {
 }
 
 #[test]
+fn a_home_cannot_take_the_place_of_a_mount_and_says_where_it_can_be() {
+    let fixture = Fixture::bare();
+    fs::create_dir(fixture.path("volume")).unwrap();
+    let said = fixture.in_namespace(
+        "mount -t tmpfs none volume; code=0; kmsfs --home volume setup --key-file key-file || code=$?; \
+         ls -A volume; kmsfs --home volume/home setup --key-file key-file > made.txt; exit $code",
+    );
+    let hint = said.fails(3, &["volume"]);
+    assert!(hint.contains("a directory in it"), "{hint}");
+    assert_eq!(fixture.names(), ["bin", "key-file", "made.txt", "volume"]);
+}
+
+#[test]
 fn a_setup_without_room_leaves_nothing() {
     let fixture = Fixture::bare();
     fs::create_dir(fixture.path("small")).unwrap();
