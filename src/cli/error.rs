@@ -1,6 +1,8 @@
 //! Errors for people: what is wrong, and what to do next.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use super::exit::{self, Code};
 use crate::datakey::DataKeyError;
@@ -9,6 +11,10 @@ use crate::fuse::MountError;
 use crate::kms::ring::StoreFailure;
 use crate::store::HomeError;
 use crate::volume::VolumeError;
+
+/// What to do where the key store or the audit log failed; the error itself says where and how.
+pub const STORE_FAILED: &str =
+    "nothing was done: see that the home can be written and has room, and repeat the command";
 
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, CliError>;
@@ -35,20 +41,51 @@ impl CliError {
     }
 
     /// An operating system's error with a path.
-    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(exit::FAILURE, format!("{}: {error}", path.display()))
+    pub fn io(path: &Path, error: &io::Error) -> Self {
+        Self::of_system(exit::FAILURE, path, error)
+    }
+
+    /// An operating system's error with a path, and an exit code of its own.
+    fn of_system(code: Code, path: &Path, error: &io::Error) -> Self {
+        Self::new(code, format!("{}: {error}", path.display())).hint(remedy(path, error))
+    }
+}
+
+/// What helps against an error of the operating system.
+fn remedy(path: &Path, error: &io::Error) -> String {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound if parent.exists() => format!("ls {} shows what is there", parent.display()),
+        io::ErrorKind::NotFound => format!("mkdir -p {}", parent.display()),
+        io::ErrorKind::PermissionDenied => {
+            format!("ls -ld {path} shows whose it is: run the command as that user")
+        }
+        io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {
+            format!("where something is mounted on {path}, name a directory in it")
+        }
+        io::ErrorKind::NotADirectory => "name a directory".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("df {path} shows what is free: make room, and repeat the command")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => format!("findmnt -T {path} shows the mount, which is read-only"),
+        _ => format!("ls -ld {path} shows what is there"),
     }
 }
 
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line each, whatever a path or a message brought along.
-        write!(f, "kmsfs: {}", self.what.replace('\n', " "))?;
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
+        let hint = self.hint.as_deref().unwrap_or(FALLBACK);
+        write!(f, "kmsfs: {}\nhint: {}", one_line(&self.what), one_line(hint))
     }
+}
+
+/// The hint where nothing better is known.
+const FALLBACK: &str = "KMSFS_LOG=debug, set for the same command, shows what led to it";
+
+/// One line, whatever a path or a message brought along: no line break, nothing that moves a terminal's cursor.
+fn one_line(text: &str) -> String {
+    text.trim().replace(|letter: char| letter.is_control(), " ")
 }
 
 impl std::error::Error for CliError {}
@@ -67,14 +104,17 @@ impl From<HomeError> for CliError {
                 "put the key file back at {}; without it nothing can be decrypted",
                 file.display()
             )),
-            HomeError::KeyFileWrong(_) => {
-                Self::new(exit::LOCKED, what).hint("put back the key file that the home was made with")
-            }
+            HomeError::KeyFileWrong(_) => Self::new(exit::LOCKED, what).hint(
+                "put back the key file that the home was made with; if it is that one, the key store was altered: \
+                 put back a backup of the home",
+            ),
             HomeError::KeyFilePermissions(file, _) => {
                 Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", file.display()))
             }
-            HomeError::KeyFileUnsuitable(..) => Self::new(exit::LOCKED, what)
-                .hint("name a file that does not exist: it is made with random bytes"),
+            HomeError::KeyFileUnsuitable(..) => Self::new(exit::LOCKED, what).hint(
+                "put back the key file that the home was made with; for a new home, name a file that does not exist: \
+                 it is made with random bytes",
+            ),
             HomeError::InvalidSetting { .. } => Self::new(exit::USAGE, what).hint("kmsfs setup --help"),
             HomeError::Corrupted(..) | HomeError::Tampered(_) => Self::new(exit::TAMPERED, what)
                 .hint("put back a backup of the home; nothing was obeyed or changed"),
@@ -84,7 +124,7 @@ impl From<HomeError> for CliError {
             HomeError::Busy(_) => {
                 Self::new(exit::HOME, what).hint("wait for the other command, and try again")
             }
-            HomeError::Io(..) => Self::new(exit::HOME, what),
+            HomeError::Io(path, error) => Self::of_system(exit::HOME, &path, &error),
         }
     }
 }
@@ -94,7 +134,7 @@ impl From<StoreFailure> for CliError {
         let what = failure.to_string();
         match failure {
             StoreFailure::Tampered(what) => HomeError::Tampered(what).into(),
-            StoreFailure::Failed(_) => Self::new(exit::HOME, what),
+            StoreFailure::Failed(_) => Self::new(exit::HOME, what).hint(STORE_FAILED),
         }
     }
 }
@@ -122,7 +162,13 @@ impl From<VolumeError> for CliError {
             }
             VolumeError::Locked { .. } => Self::new(exit::VOLUME, what)
                 .hint("use it there, or unmount it first: kmsfs umount MOUNTPOINT"),
-            VolumeError::Io(..) => Self::new(exit::VOLUME, what),
+            VolumeError::Io(dir, error)
+                if error.kind() == io::ErrorKind::NotFound && dir.parent().is_some_and(Path::exists) =>
+            {
+                Self::new(exit::VOLUME, what)
+                    .hint(format!("kmsfs init {} --key KEY makes one", dir.display()))
+            }
+            VolumeError::Io(path, error) => Self::of_system(exit::VOLUME, &path, &error),
         }
     }
 }
@@ -137,8 +183,12 @@ impl From<DataKeyError> for CliError {
             DataKeyError::Unusable(key, _) => {
                 Self::new(exit::KEY, what).hint(format!("kmsfs kms describe-key --key-id {key}"))
             }
-            DataKeyError::Denied(_) | DataKeyError::Inauthentic => Self::new(exit::KEY, what),
-            DataKeyError::Unreachable(_) | DataKeyError::Failed(_) => Self::new(exit::HOME, what),
+            DataKeyError::Denied(_) | DataKeyError::Inauthentic => {
+                Self::new(exit::KEY, what).hint("kmsfs keys lists the keys of the home and their states")
+            }
+            DataKeyError::Unreachable(_) | DataKeyError::Failed(_) => {
+                Self::new(exit::HOME, what).hint(STORE_FAILED)
+            }
         }
     }
 }
@@ -159,6 +209,7 @@ impl From<MountError> for CliError {
 }
 
 /// An error of a file's ciphertext.
-pub fn of_file(path: &std::path::Path, error: &FileError) -> CliError {
+pub fn of_file(path: &Path, error: &FileError) -> CliError {
     CliError::new(exit::TAMPERED, format!("{}: {error}", path.display()))
+        .hint("put back a backup of the file's ciphertext")
 }

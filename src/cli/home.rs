@@ -9,11 +9,15 @@ use super::exit;
 use super::observer::Announcer;
 use crate::store::Home;
 
-/// The home's directory: as given (`--home`, KMSFS_HOME), else `$XDG_DATA_HOME/kmsfs`, else `~/.local/share/kmsfs` (XDG Base
+/// The home's directory: as given (`--home`), else KMSFS_HOME, else `$XDG_DATA_HOME/kmsfs`, else `~/.local/share/kmsfs` (XDG Base
 /// Directory Specification).
 pub fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(dir) = given {
         return Ok(dir);
+    }
+    // As for other variables of this kind, empty is not set.
+    if let Some(dir) = env::var_os("KMSFS_HOME").filter(|dir| !dir.is_empty()) {
+        return Ok(dir.into());
     }
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(data) = absolute("XDG_DATA_HOME") {

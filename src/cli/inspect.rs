@@ -1,6 +1,7 @@
 //! `kmsfs inspect`: what a file's header says. It needs no key, so that it works whatever the key's state; and for the same
 //! reason it tells what the header claims, not what has been proved.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -73,7 +74,10 @@ fn inspect(home: &Home, given: &Path) -> Result<Report> {
         )
         .hint("kmsfs status lists the mounts")
     })?;
-    let file = std::fs::File::open(&ciphertext).map_err(|error| CliError::io(given, &error))?;
+    // Without waiting for the other end of a pipe.
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let file = options.open(&ciphertext).map_err(|error| CliError::io(given, &error))?;
     let facts = file.metadata().map_err(|error| CliError::io(given, &error))?;
     if !facts.is_file() {
         return Err(CliError::new(exit::USAGE, format!("{} is not a regular file", given.display()))

@@ -20,7 +20,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use error::{CliError, Result};
 use exit::Code;
@@ -29,8 +30,8 @@ use exit::Code;
 #[derive(Debug, Parser)]
 #[command(name = "kmsfs", version, after_help = exit::HELP, disable_help_subcommand = true)]
 struct Cli {
-    /// Where the local key service lives [default: $XDG_DATA_HOME/kmsfs]
-    #[arg(long, env = "KMSFS_HOME", value_name = "DIR", global = true)]
+    /// Where the local key service lives [default: $KMSFS_HOME, else $XDG_DATA_HOME/kmsfs]
+    #[arg(long, value_name = "DIR", global = true)]
     home: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -59,7 +60,10 @@ enum Command {
 
 /// Parses the arguments, runs the command, and answers the exit code of the process.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     start_log();
     if let Err(error) = crate::sys::harden_process() {
         log::warn!("core dumps of this process are not prevented: {error}");
@@ -83,6 +87,24 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Help and version as they are; anything else in the form of every error.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return u8::try_from(error.exit_code()).map_or(exit::FAILURE.into(), ExitCode::from);
+    }
+    let text = error.to_string();
+    let what = text.split("\n\n").next().unwrap_or_default();
+    let what: Vec<_> = what.trim_start_matches("error: ").split_whitespace().collect();
+    let cli = Cli::command();
+    // Words that are no text name no command.
+    let named =
+        std::env::args_os().skip(1).find_map(|word| Some(cli.find_subcommand(word)?.get_name().to_owned()));
+    let help = named.map_or("kmsfs --help".to_owned(), |name| format!("kmsfs {name} --help"));
+    complain(&CliError::new(exit::USAGE, what.join(" ")).hint(help).to_string());
+    exit::USAGE.into()
+}
+
 /// Logging to standard error, by `KMSFS_LOG` (as `RUST_LOG`: `debug`, `kmsfs::fs=debug`); warnings by default.
 fn start_log() {
     let environment = env_logger::Env::new().filter_or("KMSFS_LOG", "warn,fuser=error");
@@ -94,7 +116,8 @@ fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::new(exit::FAILURE, format!("standard output cannot be written: {error}")))
+            let what = format!("standard output cannot be written: {error}");
+            Err(CliError::new(exit::FAILURE, what).hint("see where it leads: a full disk takes no more"))
         }
         _ => Ok(()),
     }

@@ -1,11 +1,9 @@
 //! The audit log as a file: one line a record, appended by one write.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::FlockOperation;
 
 use crate::kms::audit::{AuditError, AuditEvent, AuditLog};
 
@@ -20,36 +18,37 @@ pub struct FileAuditLog {
 }
 
 impl FileAuditLog {
-    /// Opens or makes the log. A last line that a kill cut off is closed, so that the next record begins a line of its own.
+    /// Opens or makes the log.
     ///
     /// # Errors
     /// Whatever the file answers.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        let log = Self { path: path.to_owned(), file };
-        log.close_torn_line()?;
-        Ok(log)
-    }
-
-    fn close_torn_line(&self) -> io::Result<()> {
-        rustix::fs::flock(&self.file, FlockOperation::LockExclusive)?;
-        let mut file = &self.file;
-        if file.seek(SeekFrom::End(0))? > 0 {
-            file.seek(SeekFrom::End(-1))?;
-            let mut last = [0];
-            file.read_exact(&mut last)?;
-            if last != [b'\n'] {
-                file.write_all(b"\n")?;
-            }
-        }
-        Ok(rustix::fs::flock(&self.file, FlockOperation::Unlock)?)
+        Ok(Self { path: path.to_owned(), file })
     }
 
     fn append(&self, line: &[u8]) -> io::Result<()> {
+        if self.ends_torn()? {
+            // Whoever was cut off by a full disk or a kill: the record must not join what is left.
+            return self.append_bytes(&[b"\n", line].concat());
+        }
+        self.append_bytes(line)
+    }
+
+    /// Whether the last line has no end.
+    fn ends_torn(&self) -> io::Result<bool> {
+        let len = self.file.metadata()?.len();
+        let mut last = [b'\n'];
+        if len > 0 {
+            self.file.read_at(&mut last, len - 1)?;
+        }
+        Ok(last != [b'\n'])
+    }
+
+    fn append_bytes(&self, line: &[u8]) -> io::Result<()> {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, line))?;
         if written < line.len() {
-            // The disk is full in the middle of a line. What was written says nothing; the next record must not join it.
-            (&self.file).write_all(b"\n")?;
+            // The disk is full in the middle of a line. What was written says nothing, and the next record will not join it.
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
@@ -88,6 +87,21 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(serde_json::from_str::<serde_json::Value>(lines[1]).is_ok());
+    }
+
+    #[test]
+    fn a_line_that_another_process_tore_while_the_log_was_open_is_closed_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let log = FileAuditLog::open(&path).unwrap();
+        log.record(&event()).unwrap();
+        let other = OpenOptions::new().append(true).open(&path).unwrap();
+        rustix::io::write(&other, b"{\"torn\":").unwrap();
+        log.record(&event()).unwrap();
+        log.record(&event()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+        assert_eq!((whole.count(), text.lines().count()), (3, 4));
     }
 
     #[test]

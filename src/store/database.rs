@@ -2,7 +2,9 @@
 //!
 //! WAL with `synchronous=FULL`: a transaction that was committed survives a power cut. Deleted content is overwritten.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,11 +17,34 @@ pub const FILE_NAME: &str = "keys.db";
 /// How long a process waits for another one's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the database at `path`, which must exist: its creator decides on its mode.
+/// What each database begins with (SQLite, "Database File Format", 1.3.1).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Makes an empty database at `path`, mode 0600; SQLite gives its other files the mode of this one.
+///
+/// # Errors
+/// [`HomeError::Io`] where there is something already, and as [`failure`] says.
+pub fn create(path: &Path) -> Result<Connection, HomeError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map_err(|error| HomeError::Io(path.to_owned(), error))?;
+    connect(path)
+}
+
+/// Opens the database at `path`, which must be one: SQLite would make one of an empty file.
 ///
 /// # Errors
 /// As [`failure`] says.
 pub fn open(path: &Path) -> Result<Connection, HomeError> {
+    let mut magic = Vec::with_capacity(MAGIC.len());
+    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut magic));
+    read.map_err(|error| HomeError::Io(path.to_owned(), error))?;
+    if magic != MAGIC {
+        return Err(HomeError::Corrupted(path.to_owned(), "it is not a database".to_owned()));
+    }
+    connect(path)
+}
+
+fn connect(path: &Path) -> Result<Connection, HomeError> {
     let fail = |error| failure(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
@@ -52,6 +77,45 @@ pub fn data_version(connection: &Connection, path: &Path) -> Result<i64, HomeErr
         .prepare_cached("PRAGMA data_version")
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map_err(|error| failure(path, error))
+}
+
+/// Which file is at the database's path, and when it last changed. A commit goes to the log and leaves the file as it is; a
+/// checkpoint changes it, and so does whoever writes another content into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The device and the number of the file.
+    pub file: (u64, u64),
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The stamp of the file at `path`.
+///
+/// # Errors
+/// [`HomeError::Tampered`] where it is gone, [`HomeError::Io`].
+pub fn stamp(path: &Path) -> Result<Stamp, HomeError> {
+    let facts = match std::fs::metadata(path) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(HomeError::Tampered(format!("{} was removed while it was in use", path.display())));
+        }
+        Err(error) => return Err(HomeError::Io(path.to_owned(), error)),
+    };
+    Ok(Stamp {
+        file: (facts.dev(), facts.ino()),
+        len: facts.len(),
+        modified: (facts.mtime(), facts.mtime_nsec()),
+        changed: (facts.ctime(), facts.ctime_nsec()),
+    })
+}
+
+/// Forgets the pages that the connection has in memory, so that the next read is of the file.
+///
+/// # Errors
+/// As [`failure`] says.
+pub fn forget_pages(connection: &Connection, path: &Path) -> Result<(), HomeError> {
+    connection.execute_batch("PRAGMA shrink_memory").map_err(|error| failure(path, error))
 }
 
 /// Empties the write-ahead log into the database, so that what was deleted is not in it; `false` where a reader or a writer
@@ -94,6 +158,10 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HomeError::Busy(path),
+        // Where a file cannot grow, SQLite says this or that, and never that the disk is full.
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
+            HomeError::Io(path, io::ErrorKind::StorageFull.into())
+        }
         Some(
             ErrorCode::CannotOpen
             | ErrorCode::DiskFull
@@ -106,4 +174,11 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
         // Whatever else SQLite says of a database that only this program writes, it is not as it was written.
         Some(_) | None => HomeError::Corrupted(path, error.to_string()),
     }
+}
+
+/// Whether the filesystem of `path` has less room than SQLite asks for at a time: the index of a log has 32 KiB.
+fn is_full(path: &Path) -> bool {
+    const LEAST: u64 = 64 * 1024;
+    rustix::fs::statvfs(path)
+        .is_ok_and(|facts| facts.f_bavail * facts.f_frsize < LEAST || facts.f_favail == 0)
 }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +13,8 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::root::{self, RootKey};
-use super::sqlite::{self, SqliteStore};
+use super::sqlite::SqliteStore;
+use super::tables;
 use super::{HomeError, audit, database, keyfile, migrations, setup};
 use crate::clock::{SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
@@ -69,17 +73,18 @@ impl Home {
     /// As [`HomeError`] says.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
         let path = dir.join(database::FILE_NAME);
-        if !path.exists() {
+        if !path.try_exists().map_err(|error| HomeError::Io(path.clone(), error))? {
             return Err(HomeError::NotFound(dir.to_owned()));
         }
         let dir = std::fs::canonicalize(dir).map_err(|error| HomeError::Io(dir.to_owned(), error))?;
         let path = dir.join(database::FILE_NAME);
         let mut connection = database::open(&path)?;
-        if !sqlite::is_a_store(&connection, &path)? {
+        if !tables::is_a_store(&connection, &path)? {
             return Err(HomeError::Corrupted(path, "it has none of the tables of a key store".to_owned()));
         }
         migrations::migrate(&mut connection, &path)?;
-        let root = unlock(&sqlite::slots(&connection, &path)?)?;
+        migrations::check_schema(&connection, &path)?;
+        let root = unlock(&tables::slots(&connection, &path)?)?;
         let store = Arc::new(SqliteStore::new(&path, connection, root.ledger())?);
         let log = dir.join(audit::FILE_NAME);
         let log = audit::FileAuditLog::open(&log).map_err(|error| HomeError::Io(log, error))?;
@@ -88,7 +93,7 @@ impl Home {
         let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
         let namespace = ring.namespace();
         Ok(Self {
-            run_dir: dir.join(RUN_DIR),
+            run_dir: run_dir(&dir)?,
             account: namespace.account.clone(),
             region: namespace.region.clone(),
             kms: Arc::new(kms),
@@ -180,6 +185,15 @@ impl Home {
     /// Has `observer` told of changes of keys' usability that are made through [`Home::kms`].
     pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
         self.kms.set_observer(observer);
+    }
+}
+
+/// The directory of control sockets; a backup of a home may have left the empty directory out.
+fn run_dir(home: &Path) -> Result<PathBuf, HomeError> {
+    let path = home.join(RUN_DIR);
+    match DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(HomeError::Io(path, error)),
+        _ => Ok(path),
     }
 }
 

@@ -1,36 +1,125 @@
 //! Key files: bytes that unlock a home, which nobody but their owner may read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::HomeError;
-use crate::crypto::{KEY_LEN, Secret};
+use crate::crypto::{KEY_LEN, Secret, rng};
 
 /// The least bytes of a key file that somebody else made.
 const LEN_MIN: usize = 16;
 /// The most.
-const LEN_MAX: u64 = 64 * 1024;
+const LEN_MAX: usize = 64 * 1024;
+/// How often a file that others make and remove at the same time is looked for.
+const ATTEMPTS: usize = 32;
 
-/// Makes a key file of random bytes, mode 0600, on disk when this returns.
+/// The key file of a home that is being made.
 ///
-/// # Errors
-/// [`HomeError::Io`]; an existing file is an error.
-pub fn make(path: &Path) -> Result<(), HomeError> {
-    let io = |error| HomeError::Io(path.to_owned(), error);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    let write = || {
+/// Who made the file holds a lock on it until the home is there or the file is removed again. Another setup that would use the
+/// file waits for that: else it could seal its home for a file that is about to go.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    made: Option<File>,
+}
+
+impl Claim {
+    /// Takes the key file at `path`, or makes one there.
+    ///
+    /// # Errors
+    /// [`HomeError::KeyFileMissing`] for a link that leads nowhere, [`HomeError::KeyFileUnsuitable`] for a file of another user,
+    /// [`HomeError::Io`].
+    pub fn of(path: &Path) -> Result<Self, HomeError> {
+        let io = |error: io::Error| HomeError::Io(path.to_owned(), error);
+        for _ in 0..ATTEMPTS {
+            match open(path) {
+                Ok(file) => {
+                    rustix::fs::flock(&file, FlockOperation::LockShared).map_err(|errno| io(errno.into()))?;
+                    if is_there(path, &file).map_err(io)? {
+                        refuse_foreign(path, &file)?;
+                        return Ok(Self { path: path.to_owned(), made: None });
+                    }
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+                Err(_) if path.is_symlink() => return Err(HomeError::KeyFileMissing(path.to_owned())),
+                Err(_) => match make(path) {
+                    Ok(file) => return Ok(Self { path: path.to_owned(), made: Some(file) }),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
+                    Err(error) => return Err(io(error)),
+                },
+            }
+        }
+        Err(io(io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// Removes the file if this claim made it: the home that it was made for is not there.
+    pub fn abandon(self) {
+        if self.made.is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a key file of random bytes, mode 0600, locked. It gets its name when it is whole, and is on disk when this returns.
+fn make(path: &Path) -> io::Result<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let waiting = parent.join(format!(".key-file-{:016x}.new", u64::from_be_bytes(rng::bytes())));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&waiting)?;
+    let mut write = || {
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         file.write_all(Secret::<KEY_LEN>::random().expose())?;
-        file.sync_all()
+        file.sync_all()?;
+        name(&waiting, path)?;
+        File::open(parent)?.sync_all()
     };
-    let written: io::Result<()> = { write }();
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(path);
-        io(error)
-    })
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&waiting);
+    })?;
+    Ok(file)
+}
+
+/// Gives a file its name, unless that is taken.
+fn name(waiting: &Path, path: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, waiting, CWD, path, RenameFlags::NOREPLACE) {
+        // A filesystem that cannot do this can make a second name, which takes no other's place either.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(waiting, path)?;
+            fs::remove_file(waiting)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Root must not seal a home for a file whose bytes another user knows, or may change.
+fn refuse_foreign(path: &Path, file: &File) -> Result<(), HomeError> {
+    let owner = file.metadata().map_err(|error| HomeError::Io(path.to_owned(), error))?.uid();
+    if owner == 0 || owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let why = format!("it belongs to another user (uid {owner})");
+    Err(HomeError::KeyFileUnsuitable(path.to_owned(), why))
+}
+
+/// Whether the file is still the one of that name.
+fn is_there(path: &Path, file: &File) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens without waiting for the other end of a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
 }
 
 /// Reads a key file.
@@ -40,9 +129,9 @@ pub fn make(path: &Path) -> Result<(), HomeError> {
 /// [`HomeError::KeyFileUnsuitable`], [`HomeError::Io`].
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HomeError> {
     let io = |error| HomeError::Io(path.to_owned(), error);
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(HomeError::KeyFileMissing(path.to_owned()));
         }
         Err(error) => return Err(io(error)),
@@ -55,11 +144,12 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HomeError> {
     if facts.mode() & 0o077 != 0 {
         return Err(HomeError::KeyFilePermissions(path.to_owned(), facts.mode() & 0o7777));
     }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(LEN_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
+    // Room for all of it: a vector that grows leaves copies behind that nobody wipes.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LEN_MAX + 64));
+    file.take(LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
     match bytes.len() {
         len if len < LEN_MIN => unsuitable("it has less than 16 bytes"),
-        len if len as u64 > LEN_MAX => unsuitable("it has more than 64 KiB"),
+        len if len > LEN_MAX => unsuitable("it has more than 64 KiB"),
         _ => Ok(bytes),
     }
 }

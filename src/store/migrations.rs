@@ -1,6 +1,7 @@
 //! The versions of the database's schema, and the way from each to the next.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rusqlite::Connection;
 
@@ -34,6 +35,41 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), HomeError
     }
     transaction.pragma_update(None, "user_version", CURRENT).map_err(fail)?;
     transaction.commit().map_err(fail)
+}
+
+/// Checks that the schema is the current one to the letter: a trigger or a view, for instance, could keep or show other rows
+/// than those that are asked for.
+///
+/// # Errors
+/// [`HomeError::Tampered`], and failures of the database.
+pub fn check_schema(connection: &Connection, path: &Path) -> Result<(), HomeError> {
+    static EXPECTED: OnceLock<Schema> = OnceLock::new();
+    let expected = match EXPECTED.get() {
+        Some(expected) => expected,
+        None => {
+            let made = || {
+                let model = Connection::open_in_memory()?;
+                MIGRATIONS.iter().try_for_each(|migration| model.execute_batch(migration))?;
+                schema(&model)
+            };
+            let made = made().map_err(|error| failure(path, error))?;
+            EXPECTED.get_or_init(|| made)
+        }
+    };
+    if schema(connection).map_err(|error| failure(path, error))? == *expected {
+        return Ok(());
+    }
+    Err(HomeError::Tampered("the tables are not defined as this version defines them".to_owned()))
+}
+
+/// Kind, name, table and definition of everything in a schema.
+type Schema = Vec<(String, String, String, Option<String>)>;
+
+fn schema(connection: &Connection) -> rusqlite::Result<Schema> {
+    let sql = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let items = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    items.collect()
 }
 
 /// The schema's version.

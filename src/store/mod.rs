@@ -20,6 +20,7 @@ mod root;
 mod rows;
 mod setup;
 mod sqlite;
+mod tables;
 
 pub use error::HomeError;
 pub use home::{Home, SetupOptions};

@@ -30,16 +30,10 @@ impl RootKey {
     }
 
     /// Seals it into the row of slot `id`, for the key file `bytes` at `path`.
-    pub fn key_file_slot(&self, id: i64, path: &str, bytes: &[u8]) -> Row {
+    pub fn key_file_slot(&self, id: i64, path: &[u8], bytes: &[u8]) -> Row {
         let salt: [u8; SALT_LEN] = rng::bytes();
         let sealed = aead::seal(&slot_key(bytes, &salt), ROOT_AAD, self.0.expose());
-        vec![
-            id.into(),
-            KEY_FILE.to_owned().into(),
-            path.as_bytes().to_vec().into(),
-            salt.to_vec().into(),
-            sealed.into(),
-        ]
+        vec![id.into(), KEY_FILE.to_owned().into(), path.to_vec().into(), salt.to_vec().into(), sealed.into()]
     }
 
     /// Opens slot `row` with the key file `bytes`; `None` where they do not fit.

@@ -47,6 +47,35 @@ const REFUSED: [&str; 17] = [
     "version",
 ];
 
+/// Flags that may stand before the operation, as with the AWS CLI; and what is behind them.
+///
+/// # Errors
+/// A flag that may not, by name.
+pub fn split_globals(given: Vec<String>) -> Result<(Vec<String>, std::vec::IntoIter<String>)> {
+    let mut globals = Vec::new();
+    let mut rest = given.into_iter();
+    while let Some(word) = rest.as_slice().first().and_then(|word| word.strip_prefix("--")) {
+        let (name, is_joined) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+        match name {
+            "help" => break,
+            "region" | "output" | "home" => globals.extend(rest.by_ref().take(if is_joined { 1 } else { 2 })),
+            name if REFUSED.contains(&name) => {
+                return Err(Usage::new(
+                    format!("kms: --{name} of the AWS CLI is not supported"),
+                    "kmsfs kms help",
+                ));
+            }
+            name => return Err(Usage::new(format!("kms: Unknown options: --{name}"), "kmsfs kms help")),
+        }
+    }
+    Ok((globals, rest))
+}
+
+/// Flags of every operation.
+const COMMON: [&str; 4] = ["region", "home", "output", "cli-input-json"];
+/// Flags of every operation that lists.
+const PAGING: [&str; 4] = ["max-items", "page-size", "starting-token", "no-paginate"];
+
 /// What was given.
 #[derive(Debug, Default)]
 pub struct Arguments {
@@ -76,6 +105,7 @@ impl Arguments {
         let mut input = None;
         let mut words = Words { command, given, at: 0 };
         while let Some(flag) = words.flag()? {
+            let flag = words.whole(flag)?;
             if !arguments.read_global(&flag, &mut words, &mut input)? {
                 arguments.read_parameter(&flag, &mut words)?;
             }
@@ -197,6 +227,27 @@ impl Words<'_> {
             Some((name, value)) => Flag { name: name.to_owned(), joined: Some(value.to_owned()) },
             None => Flag { name: flag.to_owned(), joined: None },
         }))
+    }
+
+    /// A flag by its whole name: what begins one flag of the operation and no other stands for it, as with the AWS CLI.
+    fn whole(&self, flag: Flag) -> Result<Flag> {
+        let lists = self.command.listed.is_some();
+        let own = self.command.parameters.iter().map(|parameter| parameter.flag);
+        let mut known: Vec<&str> = own.chain(COMMON).chain(PAGING.into_iter().filter(|_| lists)).collect();
+        let given = flag.name.as_str();
+        if REFUSED.contains(&given) || known.contains(&given) {
+            return Ok(flag);
+        }
+        known.retain(|known| known.starts_with(given));
+        match known.as_slice() {
+            [] => Ok(flag),
+            [one] => Ok(Flag { name: (*one).to_owned(), ..flag }),
+            several => {
+                let several: Vec<_> = several.iter().map(|name| format!("--{name}")).collect();
+                let what = format!("ambiguous option: --{given} could match {}", several.join(", "));
+                Err(self.wrong(what))
+            }
+        }
     }
 
     fn value(&mut self, flag: &Flag) -> Result<String> {

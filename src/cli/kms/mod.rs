@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::error::{CliError, Result};
+use super::error::{CliError, Result, STORE_FAILED};
 use super::exit::{self, Code};
 use super::{complain, done, home, print};
 use crate::kms::{Caller, Cause, Kms as Service, KmsError, Operation, Via};
@@ -57,7 +57,7 @@ impl Kms {
     }
 
     fn prepare(self) -> std::result::Result<Prepared, Usage> {
-        let mut rest = self.arguments.into_iter();
+        let (globals, mut rest) = arguments::split_globals(self.arguments)?;
         let name = rest.next();
         let name = match name.as_deref() {
             None => return Err(Usage::new("kms: no operation is named", "kmsfs kms help")),
@@ -65,7 +65,7 @@ impl Kms {
             Some(name) => name,
         };
         let command = table::find(name)?;
-        let rest: Vec<String> = rest.collect();
+        let rest: Vec<String> = globals.into_iter().chain(rest).collect();
         if matches!(rest.first().map(String::as_str), Some("help" | "--help" | "-h")) {
             return Ok(Prepared::Help(command.help()));
         }
@@ -114,6 +114,6 @@ fn refused(operation: Operation, error: &KmsError) -> Result<Code> {
         Cause::Unconfirmed => {
             Err(CliError::new(exit::UNCONFIRMED, message).hint("repeat the command, or end that mount"))
         }
-        Cause::Store | Cause::Audit => Err(CliError::new(exit::AWS_GENERAL, message)),
+        Cause::Store | Cause::Audit => Err(CliError::new(exit::AWS_GENERAL, message).hint(STORE_FAILED)),
     }
 }

@@ -29,7 +29,19 @@ pub fn plan(command: &Command, arguments: &Arguments) -> Result<Option<Plan>, Us
     let Some(listed) = command.listed else { return Ok(None) };
     let by_hand = ["Limit", "Marker"].iter().any(|member| arguments.request.contains_key(*member));
     if by_hand || arguments.no_paginate {
-        return Ok(None);
+        let paging = [
+            ("--max-items", arguments.max_items.is_some()),
+            ("--page-size", arguments.page_size.is_some()),
+            ("--starting-token", arguments.starting_token.is_some()),
+        ];
+        let given = paging.into_iter().find(|(_, given)| *given);
+        return given.map_or(Ok(None), |(flag, _)| {
+            let what = format!(
+                "kms {}: {flag} cannot stand beside --no-paginate, --limit or --marker, which turn the pages by hand",
+                command.name
+            );
+            Err(Usage::new(what, format!("kmsfs kms {} help", command.name)))
+        });
     }
     let mut request = arguments.request.clone();
     if let Some(size) = arguments.page_size {
@@ -37,8 +49,10 @@ pub fn plan(command: &Command, arguments: &Arguments) -> Result<Option<Plan>, Us
     }
     let (marker, skip) = match &arguments.starting_token {
         None => (None, 0),
-        Some(token) => read_token(token)
-            .ok_or_else(|| Usage::new("Bad starting token", "take the NextToken of the answer before"))?,
+        Some(token) => read_token(token).ok_or_else(|| {
+            let what = format!("kms {}: Bad starting token: {token}", command.name);
+            Usage::new(what, "take the NextToken of the answer before")
+        })?,
     };
     Ok(Some(Plan { listed, request, marker, skip, most: arguments.max_items }))
 }

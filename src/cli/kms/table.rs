@@ -193,6 +193,31 @@ static COMMANDS: [Command; 21] = [
     ),
 ];
 
+/// Operations of AWS KMS that [`Operation`] does not know: what is asymmetric, a MAC, of several regions or of a key store of
+/// one's own (service model `kms/2014-11-01`).
+const OF_AWS_ALONE: [&str; 20] = [
+    "connect-custom-key-store",
+    "create-custom-key-store",
+    "decapsulate",
+    "delete-custom-key-store",
+    "derive-shared-secret",
+    "describe-custom-key-stores",
+    "disconnect-custom-key-store",
+    "encapsulate",
+    "generate-data-key-pair",
+    "generate-data-key-pair-without-plaintext",
+    "generate-mac",
+    "get-key-last-usage",
+    "get-public-key",
+    "list-retirable-grants",
+    "replicate-key",
+    "sign",
+    "update-custom-key-store",
+    "update-primary-region",
+    "verify",
+    "verify-mac",
+];
+
 /// The operation of a name.
 ///
 /// # Errors
@@ -201,7 +226,8 @@ pub fn find(name: &str) -> Result<&'static Command, Usage> {
     if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
         return Ok(command);
     }
-    let is_aws = Operation::ALL.iter().any(|operation| kebab(operation.name()) == name);
+    let is_aws = OF_AWS_ALONE.contains(&name)
+        || Operation::ALL.iter().any(|operation| kebab(operation.name()) == name);
     let what = match is_aws {
         true => format!("kms: the operation {name} is not supported by this version"),
         false => format!("kms: the operation {name:?} is not known"),

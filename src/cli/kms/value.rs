@@ -76,6 +76,16 @@ fn pairs(given: &str) -> Read<Map<String, Value>> {
         let (name, behind) = rest
             .split_once('=')
             .ok_or_else(|| format!("Expected: '=', received: 'EOF' for input: {given}"))?;
+        if name.trim().is_empty() {
+            return Err(format!("Expected: a name, received: '=' for input: {given}"));
+        }
+        if let Some(wrong) = name.trim().chars().find(|letter| ",\"'[]{}".contains(*letter)) {
+            return Err(format!("Expected: '=', received: '{wrong}' for input: {given}"));
+        }
+        // With the AWS CLI these begin a list or a structure; where text belongs they are a mistake.
+        if behind.starts_with(['[', '{']) {
+            return Err(format!("Invalid type for {}: text is expected, in input: {given}", name.trim()));
+        }
         let (value, behind) = shorthand_value(behind, given)?;
         if pairs.insert(name.trim().to_owned(), Value::String(value)).is_some() {
             return Err(format!("Second instance of key \"{}\" encountered for input: {given}", name.trim()));
@@ -131,7 +141,9 @@ mod tests {
 
     #[test]
     fn what_is_no_pair_is_refused() {
-        for given in ["a", "a=1,b", "a='1", "a=1,a=2", "a='1'x"] {
+        for given in [
+            "a", "a=1,b", "a='1", "a=1,a=2", "a='1'x", "a=1,,b=2", "a=[1]", "a={b=1}", "{a}=1", "=1", "'a'=1",
+        ] {
             assert!(map(given).is_err(), "{given}");
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::kms::id::{KeyId, MaterialId};
 use crate::kms::key::{KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use crate::kms::material::SealedMaterial;
@@ -29,7 +30,7 @@ fn store(dir: &Path) -> SqliteStore {
 fn another(dir: &Path) -> SqliteStore {
     let path = dir.join("home").join(database::FILE_NAME);
     let connection = database::open(&path).unwrap();
-    let slot = slots(&connection, &path).unwrap().remove(0);
+    let slot = tables::slots(&connection, &path).unwrap().remove(0);
     let root = RootKey::unlock(&slot, &keyfile::read(&dir.join("key")).unwrap()).unwrap();
     SqliteStore::new(&path, connection, root.ledger()).unwrap()
 }

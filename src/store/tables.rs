@@ -1,0 +1,309 @@
+//! Rows to and from the database: reading tables and heads, writing changes, and the keyring that verified rows make.
+
+use std::path::Path;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use super::ledger::{Ledger, LedgerKeys};
+use super::rows::{self, Row, Table};
+use super::{HomeError, database};
+use crate::clock::Timestamp;
+use crate::kms::id::Namespace;
+use crate::kms::ring::{Change, ClockRecord, Keyring};
+
+/// Facts about the home, in the table `meta`.
+pub mod fact {
+    /// The home's own id, a UUID.
+    pub const HOME: &str = "home";
+    /// The account of all names.
+    pub const ACCOUNT: &str = "account";
+    /// The region of all names.
+    pub const REGION: &str = "region";
+    /// The latest time seen, in milliseconds since 1970.
+    pub const LATEST: &str = "latest";
+    /// How far a simulated clock was moved, in milliseconds; absent with a real clock.
+    pub const SIMULATED_OFFSET: &str = "simulated-offset";
+    /// The generation of the last destruction, while copies of what it destroyed may be in the database's files.
+    pub const UNCLEAN: &str = "unclean";
+}
+
+/// Writes the first rows of a new home.
+///
+/// # Errors
+/// Failures of the database.
+pub fn write_first(
+    connection: &mut Connection,
+    path: &Path,
+    keys: &LedgerKeys,
+    rows: &[(Table, Row)],
+) -> Result<(), HomeError> {
+    let transaction = connection.transaction().map_err(|error| database::failure(path, error))?;
+    let mut ledger = Ledger::empty();
+    for (table, row) in rows {
+        Writer { keys, path, connection: &transaction, ledger: &mut ledger }.replace(
+            *table,
+            None,
+            Some(row.clone()),
+        )?;
+    }
+    ledger.generation = 1;
+    write_heads(&transaction, path, keys, &ledger)?;
+    transaction.commit().map_err(|error| database::failure(path, error))
+}
+
+/// The slots of a home, before anything is unlocked and so before anything is verified.
+///
+/// # Errors
+/// Failures of the database.
+pub fn slots(connection: &Connection, path: &Path) -> Result<Vec<Row>, HomeError> {
+    Ok(read_table(connection, path, Table::Slots)?.into_iter().map(|(row, _)| row).collect())
+}
+
+/// Writes changes as rows, and keeps the ledger of a transaction.
+pub struct Writer<'a> {
+    /// The keys of MACs.
+    pub keys: &'a LedgerKeys,
+    /// The database, for errors.
+    pub path: &'a Path,
+    /// Within the transaction.
+    pub connection: &'a Connection,
+    /// Counts every row that is written or removed.
+    pub ledger: &'a mut Ledger,
+}
+
+impl Writer<'_> {
+    /// Makes `change`, of the keyring `ring`, happen in the database.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn write(&mut self, ring: &Keyring, change: &Change) -> Result<(), HomeError> {
+        match change {
+            Change::PutKey(record) => {
+                let old = ring.key(record.id).map(|key| rows::key_row(&key.record));
+                self.replace(Table::Keys, old, Some(rows::key_row(record)))
+            }
+            Change::PutMaterial(material) => {
+                let old = ring.key(material.key).and_then(|key| key.material(material.id));
+                let old = old.map(|old| rows::material_row(old));
+                self.replace(Table::Materials, old, Some(rows::material_row(material)))
+            }
+            Change::PutAlias(alias) => {
+                let old = ring.alias(&alias.name).map(|old| rows::alias_row(old));
+                self.replace(Table::Aliases, old, Some(rows::alias_row(alias)))
+            }
+            Change::RemoveAlias(name) => {
+                let old = ring.alias(name).map(|old| rows::alias_row(old));
+                self.replace(Table::Aliases, old, None)
+            }
+            Change::DestroyKey(tombstone) => {
+                let Some(key) = ring.key(tombstone.key) else { return Ok(()) };
+                for alias in ring.aliases().filter(|alias| alias.key == tombstone.key) {
+                    self.replace(Table::Aliases, Some(rows::alias_row(alias)), None)?;
+                }
+                for material in &key.materials {
+                    self.replace(Table::Materials, Some(rows::material_row(material)), None)?;
+                }
+                self.replace(Table::Keys, Some(rows::key_row(&key.record)), None)?;
+                self.replace(Table::Tombstones, None, Some(rows::tombstone_row(tombstone)))
+            }
+            Change::Bury(tombstone) => {
+                self.replace(Table::Tombstones, None, Some(rows::tombstone_row(tombstone)))
+            }
+            Change::SetClock(clock) => {
+                let old = ring.clock();
+                self.set_fact(fact::LATEST, Some(old.latest.as_millis()), Some(clock.latest.as_millis()))?;
+                self.set_fact(fact::SIMULATED_OFFSET, old.simulated_offset, clock.simulated_offset)
+            }
+        }
+    }
+
+    /// Replaces a fact about the home.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn set_fact(&mut self, name: &str, old: Option<i64>, new: Option<i64>) -> Result<(), HomeError> {
+        let row = |value: i64| rows::meta_row(name, value.into());
+        if old == new { Ok(()) } else { self.replace(Table::Meta, old.map(row), new.map(row)) }
+    }
+
+    /// Replaces a row, in the database and in the ledger.
+    fn replace(&mut self, table: Table, old: Option<Row>, new: Option<Row>) -> Result<(), HomeError> {
+        let columns = table.columns();
+        let fail = |error| database::failure(self.path, error);
+        let execute = |sql: &str, values: Vec<Value>| {
+            let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
+            statement.execute(params_from_iter(values)).map_err(fail)
+        };
+        if let (Some(old), None) = (&old, &new) {
+            let sql = format!("DELETE FROM {} WHERE {} = ?", table.name(), columns[0]);
+            execute(&sql, vec![old[0].clone()])?;
+        }
+        if let Some(new) = &new {
+            let names = columns.join(", ");
+            let marks = vec!["?"; columns.len() + 1].join(", ");
+            let updates: Vec<_> =
+                columns[1..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            let sql = format!(
+                "INSERT INTO {} ({names}, mac) VALUES ({marks}) \
+                 ON CONFLICT ({}) DO UPDATE SET {}, mac = excluded.mac",
+                table.name(),
+                columns[0],
+                updates.join(", ")
+            );
+            let mut values = new.clone();
+            values.push(self.keys.row_mac(table, new).to_vec().into());
+            execute(&sql, values)?;
+        }
+        if let Some(old) = &old {
+            self.ledger.remove(self.keys, table, old);
+        }
+        if let Some(new) = &new {
+            self.ledger.add(self.keys, table, new);
+        }
+        Ok(())
+    }
+}
+
+/// A table's head as it is stored.
+pub struct StoredHead {
+    /// The table.
+    pub name: String,
+    /// The generation of the whole.
+    pub generation: i64,
+    /// How many rows the table has.
+    pub rows: i64,
+    /// Authenticates all of them.
+    pub mac: Vec<u8>,
+}
+
+/// The heads of all tables.
+///
+/// # Errors
+/// Failures of the database.
+pub fn read_heads(connection: &Connection, path: &Path) -> Result<Vec<StoredHead>, HomeError> {
+    let read = || {
+        let mut statement =
+            connection.prepare_cached("SELECT name, generation, row_count, mac FROM heads")?;
+        let heads = statement.query_map([], |row| {
+            Ok(StoredHead { name: row.get(0)?, generation: row.get(1)?, rows: row.get(2)?, mac: row.get(3)? })
+        })?;
+        heads.collect::<rusqlite::Result<_>>()
+    };
+    read().map_err(|error| database::failure(path, error))
+}
+
+/// Writes the heads of all tables.
+///
+/// # Errors
+/// Failures of the database.
+pub fn write_heads(
+    connection: &Connection,
+    path: &Path,
+    keys: &LedgerKeys,
+    ledger: &Ledger,
+) -> Result<(), HomeError> {
+    let write = || {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO heads (name, generation, row_count, mac) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, \
+             row_count = excluded.row_count, mac = excluded.mac",
+        )?;
+        for table in Table::ALL {
+            let mac = ledger.head_mac(keys, table).to_vec();
+            statement.execute((table.name(), ledger.generation, ledger.rows(table), mac))?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| database::failure(path, error))
+}
+
+/// A row as it is stored, with its MAC.
+pub type StoredRow = (Row, Vec<u8>);
+
+/// All rows of a table, unverified.
+///
+/// # Errors
+/// Failures of the database.
+pub fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<Vec<StoredRow>, HomeError> {
+    let columns = table.columns();
+    let read = || {
+        let sql = format!("SELECT {}, mac FROM {}", columns.join(", "), table.name());
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], |row| {
+            let values = (0..columns.len()).map(|column| row.get(column)).collect::<Result<Row, _>>()?;
+            Ok((values, row.get(columns.len())?))
+        })?;
+        rows.collect::<rusqlite::Result<_>>()
+    };
+    read().map_err(|error| database::failure(path, error))
+}
+
+/// What verified rows say.
+#[derive(Debug)]
+pub struct Built {
+    /// The keyring.
+    pub ring: Keyring,
+    /// The home's id.
+    pub home: String,
+    /// [`fact::UNCLEAN`].
+    pub unclean: Option<i64>,
+}
+
+/// What verified rows say.
+///
+/// # Errors
+/// [`HomeError::Tampered`] for rows that authenticate and yet are not what this program writes.
+pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
+    let of = |wanted: Table| {
+        tables.iter().find(|(table, _)| *table == wanted).into_iter().flat_map(|(_, rows)| rows)
+    };
+    let meta = |name: &str| {
+        of(Table::Meta).find(|(row, _)| rows::text(&row[0]) == Some(name)).map(|(row, _)| &row[1])
+    };
+    let text = |name: &str| meta(name).and_then(rows::text).map(str::to_owned);
+    let latest = meta(fact::LATEST).and_then(rows::integer);
+    let (Some(home), Some(account), Some(region), Some(latest)) =
+        (text(fact::HOME), text(fact::ACCOUNT), text(fact::REGION), latest)
+    else {
+        return Err(HomeError::Tampered("a fact about the home is missing".to_owned()));
+    };
+    let clock = ClockRecord {
+        latest: Timestamp::from_millis(latest),
+        simulated_offset: meta(fact::SIMULATED_OFFSET).and_then(rows::integer),
+    };
+    let mut ring = Keyring::new(Namespace { account, region }, clock);
+    for table in Table::ALL {
+        for (row, _) in of(table) {
+            let change = match table {
+                Table::Meta | Table::Slots => continue,
+                Table::Keys => rows::key_record(row).map(Change::PutKey),
+                Table::Materials => rows::material_record(row).map(Change::PutMaterial),
+                Table::Aliases => rows::alias_record(row).map(Change::PutAlias),
+                Table::Tombstones => rows::tombstone_record(row).map(Change::Bury),
+            };
+            ring.apply(&change.ok_or_else(|| altered(table, row))?);
+        }
+    }
+    Ok(Built { ring, home, unclean: meta(fact::UNCLEAN).and_then(rows::integer) })
+}
+
+/// The error of a row that does not authenticate.
+pub fn altered(table: Table, row: &Row) -> HomeError {
+    let key = match row.first() {
+        Some(Value::Text(key)) => key.clone(),
+        Some(Value::Integer(key)) => key.to_string(),
+        Some(Value::Null | Value::Real(_) | Value::Blob(_)) | None => "?".to_owned(),
+    };
+    HomeError::Tampered(format!("row {key:?} of table {} does not authenticate", table.name()))
+}
+
+/// Whether the file is a key store at all, without unlocking it.
+///
+/// # Errors
+/// Failures of the database.
+pub fn is_a_store(connection: &Connection, path: &Path) -> Result<bool, HomeError> {
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'heads'";
+    let found = connection.query_row(sql, [], |_| Ok(())).optional();
+    Ok(found.map_err(|error| database::failure(path, error))?.is_some())
+}

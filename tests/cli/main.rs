@@ -1,0 +1,9 @@
+//! The command line as people and scripts meet it: real processes, their output, their errors and their exit codes.
+
+mod errors;
+mod fixture;
+mod kms;
+mod kms_usage;
+mod people;
+mod setup;
+mod system;
