@@ -53,7 +53,8 @@ pub fn file_type(kind: FileType) -> fuser::FileType {
     }
 }
 
-/// A time to set; times before 1970 keep their fraction positive, as `timespec` has it.
+/// A time to set. fuser subtracts the fraction of a time before 1970 that `timespec` adds: -5 s and 999,999,999 ns come
+/// as 5.999999999 s before, which is undone here.
 pub fn set_time(time: TimeOrNow) -> SetTime {
     let time = match time {
         TimeOrNow::Now => return SetTime::Now,
@@ -63,11 +64,7 @@ pub fn set_time(time: TimeOrNow) -> SetTime {
         Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
         Err(before) => {
             let before = before.duration();
-            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
-            match before.subsec_nanos() {
-                0 => (-seconds, 0),
-                nanos => (-seconds - 1, 1_000_000_000 - nanos),
-            }
+            (0_i64.saturating_sub_unsigned(before.as_secs()), before.subsec_nanos())
         }
     };
     SetTime::At(Timespec { tv_sec: seconds, tv_nsec: i64::from(nanos) })
@@ -84,11 +81,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_before_1970_survive_both_ways() {
-        for (seconds, nanos) in [(0, 0), (1, 999_999_999), (-1, 0), (-1, 1), (-2, 999_999_999)] {
-            let time = system_time(seconds, nanos);
-            let SetTime::At(back) = set_time(TimeOrNow::SpecificTime(time)) else { panic!("a time") };
-            assert_eq!((back.tv_sec, back.tv_nsec), (seconds, i64::from(nanos)));
+    fn a_time_to_set_before_1970_is_what_fuser_was_told() {
+        for (seconds, nanos) in [(-1, 0), (-1, 1), (-5, 999_999_999)] {
+            let time = UNIX_EPOCH - Duration::new(i64::unsigned_abs(seconds), nanos);
+            let SetTime::At(set) = set_time(TimeOrNow::SpecificTime(time)) else { panic!("a time") };
+            assert_eq!((set.tv_sec, set.tv_nsec), (seconds, i64::from(nanos)));
         }
+    }
+
+    #[test]
+    fn a_time_before_1970_is_shown_with_its_fraction_added() {
+        assert_eq!(system_time(-5, 999_999_999), UNIX_EPOCH - Duration::new(4, 1));
+        assert_eq!(system_time(-1, 0), UNIX_EPOCH - Duration::from_secs(1));
+        assert_eq!(system_time(1, 2), UNIX_EPOCH + Duration::new(1, 2));
     }
 }
