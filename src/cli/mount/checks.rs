@@ -62,8 +62,10 @@ fn unescaped(field: &[u8]) -> PathBuf {
 pub fn mountpoint(given: &Path, volume: &Path, nonempty: bool) -> Result<PathBuf> {
     let refused =
         |what: &str| CliError::new(exit::MOUNTPOINT, format!("the mount point {} {what}", given.display()));
-    let path = match fs::canonicalize(given) {
-        Ok(path) => path,
+    // Only asking for attributes goes to the process behind a mount: a path is canonical without it.
+    let path = match fs::metadata(given).and_then(|facts| Ok((fs::canonicalize(given)?, facts.is_dir()))) {
+        Ok((path, true)) => path,
+        Ok((_, false)) => return Err(refused("is not a directory").hint("name an empty directory")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(refused("does not exist").hint(format!("mkdir {}", given.display())));
         }
@@ -73,9 +75,6 @@ pub fn mountpoint(given: &Path, volume: &Path, nonempty: bool) -> Result<PathBuf
         }
         Err(error) => return Err(CliError::io(given, &error)),
     };
-    if !path.is_dir() {
-        return Err(refused("is not a directory").hint("name an empty directory"));
-    }
     if mountpoints().iter().any(|mount| mount.path == path) {
         return Err(
             refused("is busy: something is mounted there").hint(format!("kmsfs umount {}", path.display()))
