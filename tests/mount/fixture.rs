@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ pub struct Fixture {
     pub temp: TempDir,
     pub key: String,
     ended: Arc<AtomicBool>,
+    daemons: Mutex<Vec<u32>>,
 }
 
 /// What a command answered.
@@ -50,7 +51,7 @@ impl Fixture {
     /// A home, a key and a volume, not mounted.
     pub fn unmounted() -> Self {
         let temp = tempfile::tempdir().unwrap();
-        let mut fixture = Self { temp, key: String::new(), ended: Arc::default() };
+        let mut fixture = Self { temp, key: String::new(), ended: Arc::default(), daemons: Mutex::default() };
         let key_file = fixture.path("key-file");
         fixture.ok(&["setup", "--key-file", key_file.to_str().unwrap()]);
         fixture.key = fixture.new_key("alias/main");
@@ -85,15 +86,16 @@ impl Fixture {
         options.iter().for_each(|option| arguments.extend(["-o", option]));
         arguments.extend([dir.to_str().unwrap(), mnt.to_str().unwrap()]);
         self.ok(&arguments);
-        let (connection, ended) = (connection_of(&mnt), self.ended.clone());
+        let (daemon, ended) = (self.daemon(), self.ended.clone());
+        self.daemons.lock().unwrap().push(daemon);
         thread::spawn(move || {
             let until = Instant::now() + MOUNT_LIMIT;
             while Instant::now() < until && !ended.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(200));
             }
             if !ended.load(Ordering::SeqCst) {
-                eprintln!("the mount did not end in time: its connection is broken off");
-                connection.as_deref().map(abort);
+                eprintln!("the mount did not end in time: its process is killed");
+                kill(daemon);
             }
         });
     }
@@ -145,16 +147,16 @@ impl Fixture {
         mounts[0]["pid"].as_u64().unwrap() as u32
     }
 
-    /// Ends the mount's process as a crash would, and takes the dead mount away.
+    /// Ends the mount's process as a crash would, and takes the dead mount away, also from who has files of it open.
     pub fn kill(&self) {
-        let pid = rustix::process::Pid::from_raw(self.daemon() as i32).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let mnt = self.mnt();
+        let daemon = self.daemon();
+        kill(daemon);
         let until = Instant::now() + Duration::from_secs(20);
-        while said(Command::new("umount").arg(&mnt)).code != 0 {
-            assert!(Instant::now() < until, "the dead mount stays");
-            thread::sleep(Duration::from_millis(20));
+        while is_running(daemon) {
+            assert!(Instant::now() < until, "the killed process stays");
+            thread::sleep(Duration::from_millis(10));
         }
+        sh(&format!("umount -l {}", self.mnt().display()));
     }
 }
 
@@ -162,15 +164,25 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
         let mnt = self.mnt();
-        if !is_mounted(&mnt) {
+        if !is_mounted(&mnt) || self.run(&["umount", mnt.to_str().unwrap()]).code == 0 {
             return;
         }
-        let mnt_text = mnt.to_str().unwrap();
-        if self.run(&["umount", mnt_text]).code != 0 {
-            connection_of(&mnt).as_deref().map(abort);
-            said(Command::new("umount").arg("-l").arg(&mnt));
-        }
+        // A failed test may have left it in use, stopped or stuck.
+        self.daemons.lock().unwrap().iter().filter(|pid| is_running(**pid)).for_each(|pid| kill(*pid));
+        said(Command::new("umount").arg("-l").arg(&mnt));
     }
+}
+
+/// Kills a process of this test.
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+}
+
+/// Whether a process is there and no zombie.
+fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 /// Runs a command to its end.
@@ -201,22 +213,8 @@ pub fn sh(script: &str) -> String {
 }
 
 pub fn is_mounted(path: &Path) -> bool {
-    mountinfo_of(path).is_some()
-}
-
-fn mountinfo_of(path: &Path) -> Option<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    text.lines().rfind(|line| line.split(' ').nth(4) == path.to_str()).map(str::to_owned)
-}
-
-/// The number of a mount's connection, which is the minor number of its device.
-fn connection_of(path: &Path) -> Option<String> {
-    let line = mountinfo_of(path)?;
-    Some(line.split(' ').nth(2)?.split_once(':')?.1.to_owned())
-}
-
-fn abort(connection: &str) {
-    let _ = fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1");
+    text.lines().any(|line| line.split(' ').nth(4) == path.to_str())
 }
 
 /// The errno of what failed; what succeeded fails the test.
