@@ -41,6 +41,8 @@ pub struct Inode {
     /// How many references the kernel holds (FUSE `nlookup`).
     lookups: AtomicU64,
     place: Mutex<Place>,
+    /// Held while times are set, or kept over a commit; taken before `place`.
+    pub times: Mutex<()>,
     /// Data key and chunk engine; used for regular files only.
     pub content: Content,
 }
@@ -69,6 +71,7 @@ impl Inode {
             kind: FileType::from_raw_mode(stat.st_mode),
             lookups: AtomicU64::new(1),
             place: Mutex::new(Place { named: None, pinned: Some(Arc::new(dir)) }),
+            times: Mutex::default(),
             content: Content::default(),
         })
     }
@@ -81,6 +84,7 @@ impl Inode {
             kind: FileType::from_raw_mode(stat.st_mode),
             lookups: AtomicU64::new(0),
             place: Mutex::new(Place { named: Some((parent.clone(), name.to_owned())), pinned: None }),
+            times: Mutex::default(),
             content: Content::default(),
         }
     }

@@ -80,7 +80,13 @@ impl Inode {
         Ok(rustix::fs::chmod(descriptor_path(pinned.as_fd()), mode)?)
     }
 
+    /// Sets times, after or before a commit that keeps them and never within it.
     fn set_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
+        let _alone = self.times.lock();
+        self.put_times(atime, mtime)
+    }
+
+    fn put_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
         let times = Timestamps { last_access: timespec(atime), last_modification: timespec(mtime) };
         let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(&*self.pin()?, c"", &times, flags)?)
@@ -88,15 +94,18 @@ impl Inode {
 }
 
 /// Runs `write`, which writes to the backing file without changing what a program sees of it (a commit of the header, a
-/// recovery), and puts the time of last modification back.
+/// recovery), and puts the time of last modification back. A program that sets times meanwhile waits: a file is committed
+/// after `close(2)` has returned, and `utimensat(2)` often follows at once.
 pub(super) fn keeping_times<T>(inode: &Inode, write: impl FnOnce() -> Result<T>) -> Result<T> {
-    let before = inode.stat()?;
+    let _alone = inode.times.lock();
+    let before = inode.stat();
     let outcome = write()?;
-    let after = inode.stat()?;
+    // Where the file cannot be found by name, it is committed all the same.
+    let (Ok(before), Ok(after)) = (before, inode.stat()) else { return Ok(outcome) };
     if (before.st_mtime, before.st_mtime_nsec) != (after.st_mtime, after.st_mtime_nsec) {
         let mtime = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
         // Only the owner may: where the mount's process is someone else, a newer time is the lesser evil.
-        if let Err(error) = inode.set_times(None, Some(SetTime::At(mtime))) {
+        if let Err(error) = inode.put_times(None, Some(SetTime::At(mtime))) {
             log::debug!("the modification time of {} moved: {error}", inode.path().display());
         }
     }

@@ -198,3 +198,29 @@ fn reads_and_seeks_mix_with_writes() {
     file.read_to_end(&mut read).unwrap();
     assert!(read == expected[..size]);
 }
+
+#[test]
+fn a_time_set_right_after_closing_stays() {
+    let fixture = Fixture::new();
+    let path = |number: i64| fixture.file(&format!("f{number}"));
+    let time = |number| Timespec { tv_sec: 1_000_000_000 + number, tv_nsec: 5 };
+    std::thread::scope(|scope| {
+        for worker in 0..3 {
+            let (path, time) = (&path, &time);
+            scope.spawn(move || {
+                for number in (worker..600).step_by(3) {
+                    fs::write(path(number), pattern(1, 3_000)).unwrap();
+                    // The commit of the closed file may be under way.
+                    let times = Timestamps { last_access: time(number), last_modification: time(number) };
+                    let flags = rustix::fs::AtFlags::empty();
+                    rustix::fs::utimensat(rustix::fs::CWD, path(number), &times, flags).unwrap();
+                }
+            });
+        }
+    });
+    fixture.umount();
+    for number in 0..600 {
+        let facts = fs::metadata(fixture.dir().join(format!("f{number}"))).unwrap();
+        assert_eq!((facts.mtime(), facts.mtime_nsec()), (1_000_000_000 + number, 5), "file {number}");
+    }
+}
