@@ -86,7 +86,7 @@ impl Filesystem {
         *inode.content.loaded.write() = Some(Arc::new(loaded));
         drop(opens);
         let attr = Attr::new(inode.ino, stat, inode.content.open_size(), super::attr::CACHE_TIME);
-        let handle = self.files.add(FileHandle { inode, writes: true, asker });
+        let handle = self.hand_out(FileHandle { inode, writes: true, asker });
         Ok((Answer::under(attr, inside), handle))
     }
 

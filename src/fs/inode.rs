@@ -38,7 +38,7 @@ pub struct Inode {
     /// Device and inode number of the backing file.
     identity: (u64, u64),
     kind: FileType,
-    /// How many references the kernel holds (FUSE `nlookup`).
+    /// How many references the kernel holds (FUSE `nlookup`), and one for each open handle.
     lookups: AtomicU64,
     place: Mutex<Place>,
     /// Held while times are set, or kept over a commit; taken before `place`.
@@ -219,7 +219,7 @@ impl Inode {
         OsString::from_vec(path)
     }
 
-    /// Counts one more reference of the kernel.
+    /// Counts one more reference.
     pub fn looked_up(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
     }

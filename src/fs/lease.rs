@@ -159,12 +159,16 @@ impl KeyLease {
 
     /// Remembers that content of `inode` was opened under this CMK.
     pub fn enlist(&self, inode: &Arc<Inode>) {
-        self.inodes.lock().entry(inode.ino).or_insert_with(|| inode.clone());
+        self.inodes.lock().insert(inode.ino, inode.clone());
     }
 
-    /// The kernel forgot `inode`: no page of it is left.
-    pub fn dismiss(&self, inode: &Inode) {
-        self.inodes.lock().remove(&inode.ino);
+    /// The kernel forgot `inode`: no page of it is left. It may have found the file again meanwhile, as another inode of
+    /// the same number: that one stays.
+    pub fn dismiss(&self, inode: &Arc<Inode>) {
+        let mut inodes = self.inodes.lock();
+        if inodes.get(&inode.ino).is_some_and(|enlisted| Arc::ptr_eq(enlisted, inode)) {
+            inodes.remove(&inode.ino);
+        }
     }
 
     /// All inodes whose pages may be cached.

@@ -63,7 +63,7 @@ impl Filesystem {
             self.close(&inode, writes);
             return Err(error);
         }
-        let handle = self.files.add(FileHandle { inode, writes, asker });
+        let handle = self.hand_out(FileHandle { inode, writes, asker });
         Ok(Answer::under(handle, engaged.inside))
     }
 
@@ -79,7 +79,16 @@ impl Filesystem {
     pub fn release(&self, handle: u64) -> Result<()> {
         let handle = self.files.remove(handle)?;
         self.close(&handle.inode, handle.writes);
+        self.forget(handle.inode.ino, 1);
         Ok(())
+    }
+
+    /// Gives an open file its number, and counts a reference to its inode. The kernel may forget a file at the same time as
+    /// it releases its last handle; found again before the release is done, it must be the same inode: two engines over
+    /// one file destroy it.
+    pub(super) fn hand_out(&self, handle: FileHandle) -> u64 {
+        handle.inode.looked_up();
+        self.files.add(handle)
     }
 
     pub(super) fn close(&self, inode: &Arc<Inode>, writes: bool) {

@@ -86,7 +86,7 @@ impl InodeTable {
         inode
     }
 
-    /// The kernel drops `n` references. Answers the inode when that was the last one.
+    /// Drops `n` references. Answers the inode when that was the last one.
     pub fn forget(&self, ino: u64, n: u64) -> Option<Arc<Inode>> {
         if ino == ROOT {
             return None;

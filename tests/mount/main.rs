@@ -7,5 +7,6 @@ mod keys;
 mod lifecycle;
 mod names;
 mod programs;
+mod requests;
 mod revoke;
 mod tamper;
