@@ -224,8 +224,10 @@ fn kernel_option(option: &str) -> MountOption {
     }
 }
 
-/// The mask of new files' modes is the caller's, not this process's; and every open file needs a descriptor.
+/// The mask of new files' modes is the caller's, not this process's; every open file needs a descriptor; and a thread
+/// that panics takes the process along.
 fn prepare_process() {
+    die_of_panics();
     rustix::process::umask(rustix::fs::Mode::empty());
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let most = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
@@ -235,6 +237,17 @@ fn prepare_process() {
             log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
         }
     }
+}
+
+/// The request that an event loop panicked at is never answered: who waits for it could not even be killed, and nor could
+/// a revocation that waits for its thread. The kernel ends all that with the process, which loses nothing that was
+/// acknowledged. It is killed rather than aborted: no handler, no core.
+fn die_of_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }));
 }
 
 /// Descriptors that a privileged mount asks for: the kernel's own limit (`fs.nr_open`) by default.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Fixture, errno, is_mounted, said, sh};
+use crate::fixture::{Fixture, errno, is_mounted, kill, said, sh};
 
 #[test]
 fn a_busy_mount_says_so_and_stays() {
@@ -177,4 +177,26 @@ fn other_users_are_let_in_by_allow_other_and_own_what_they_make() {
     );
     let out = sh(&format!("{as_nobody} bash -euc '{}'", script.replace('\'', "'\\''")));
     assert_eq!(out, "nobody 644\nnobody 755\nnobody 777\n");
+}
+
+#[test]
+fn a_panic_ends_the_mount_and_leaves_nobody_waiting() {
+    let fixture = Fixture::new();
+    fs::write(fixture.file("f"), b"content").unwrap();
+    // A time that the decoder of requests cannot represent.
+    let script = "import os,sys\nos.utime(sys.argv[1], ns=(0, -(2**63) * 10**9 + 1))";
+    let mut child = Command::new("python3").args(["-c", script]).arg(fixture.file("f")).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > until {
+            kill(fixture.daemon());
+            panic!("the request is never answered");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if fs::metadata(fixture.file("f")).is_err() {
+        fixture.umount();
+        fixture.mount(&[]);
+    }
+    assert_eq!(fs::read(fixture.file("f")).unwrap(), b"content");
 }
