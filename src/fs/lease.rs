@@ -157,6 +157,13 @@ impl KeyLease {
         work()
     }
 
+    /// As [`KeyLease::in_turn`], but only if no revocation or revival is under way. For requests: a revocation waits for the
+    /// kernel, and the kernel for the answers of requests, so that no request may wait for a revocation.
+    pub fn in_turn_now<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let _turn = self.turn.try_lock()?;
+        Some(work())
+    }
+
     /// Remembers that content of `inode` was opened under this CMK.
     pub fn enlist(&self, inode: &Arc<Inode>) {
         self.inodes.lock().insert(inode.ino, inode.clone());

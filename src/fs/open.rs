@@ -186,7 +186,8 @@ impl Filesystem {
         Ok(lease)
     }
 
-    /// Enters a lease; one that was revoked is asked about again, in case its CMK came back unannounced.
+    /// Enters a lease; one that was revoked is asked about again, in case its CMK came back unannounced. While a revocation
+    /// is under way the request is refused: who enables the CMK is not answered before it has been looked at again.
     pub(super) fn admit(&self, lease: &KeyLease, access: Access) -> Result<Inside> {
         let refusal = match lease.enter(access) {
             Ok(inside) => return Ok(inside),
@@ -195,7 +196,7 @@ impl Filesystem {
         if matches!(lease.state(), LeaseState::Revoked(_))
             && self.keys.state(lease.key())? == Usability::Usable
         {
-            lease.in_turn(|| {
+            lease.in_turn_now(|| {
                 // The state is read again in turn: a revocation may have come in between.
                 if matches!(lease.state(), LeaseState::Revoked(_))
                     && self.keys.state(lease.key()) == Ok(Usability::Usable)

@@ -1,9 +1,12 @@
 //! Requests in orders that a kernel may send them in, given to the filesystem without a mount.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kmsfs::datakey::KeyArn;
+use kmsfs::fs::revoke::KernelCache;
 use kmsfs::fs::{Caller, Filesystem, Options, ROOT, WriteKind};
 use kmsfs::store::Home;
 use kmsfs::volume::Volume;
@@ -100,4 +103,51 @@ fn forgetting_and_finding_at_once_loses_no_file_of_a_key() {
     let key = fs.keys_in_use().remove(0);
     fixture.with_key("disable-key", &fixture.key);
     assert_eq!(fs.key_changed(&key).unwrap().inodes, 1);
+}
+
+/// A kernel that cannot drop a page because someone waits for its content, as `invalidate_inode_pages2` does.
+#[derive(Default)]
+struct PageUnderRead {
+    reader: OnceLock<Box<dyn Fn() -> mpsc::Receiver<()> + Send + Sync>>,
+    unanswered: std::sync::atomic::AtomicU32,
+}
+
+impl KernelCache for PageUnderRead {
+    fn drop_attributes(&self, _ino: u64) {}
+
+    fn drop_pages(&self, _ino: u64) {
+        let answered = self.reader.get().unwrap()();
+        if answered.recv_timeout(Duration::from_secs(10)).is_err() {
+            self.unanswered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn a_read_during_a_revocation_is_answered_also_when_the_key_came_back() {
+    let fixture = Arc::new(Fixture::unmounted());
+    let fs = Arc::new(filesystem(&fixture));
+    let kernel = Arc::new(PageUnderRead::default());
+    fs.attach(kernel.clone());
+    let (_, handle) = create(&fs, "f");
+    write(&fs, handle, 0, b"content");
+    let key = fs.keys_in_use().remove(0);
+    let (reads, home) = (fs.clone(), fixture.clone());
+    let reader = move || {
+        // By another process, while this mount is still at work on the revocation.
+        home.with_key("enable-key", &home.key);
+        let (answered, answer) = mpsc::channel();
+        let reads = reads.clone();
+        std::thread::spawn(move || {
+            let _ = reads.read(handle, 0, &mut [0; 7]);
+            let _ = answered.send(());
+        });
+        answer
+    };
+    assert!(kernel.reader.set(Box::new(reader)).is_ok());
+    fixture.with_key("disable-key", &fixture.key);
+    fs.key_changed(&key).unwrap();
+    assert_eq!(kernel.unanswered.load(std::sync::atomic::Ordering::SeqCst), 0);
+    fs.key_changed(&key).unwrap();
+    assert_eq!(fs.read(handle, 0, &mut [0; 7]).unwrap().value, 7);
 }
