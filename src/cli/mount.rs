@@ -18,7 +18,7 @@ use crate::fuse::{self, MountRequest};
 use crate::store::Home;
 use crate::volume::Volume;
 use crate::volume::lock::WriterLock;
-pub use checks::mountpoints;
+pub use checks::{is_of_dead_mount, mountpoints};
 
 /// What the mount's process says to the one that started it.
 const READY: &str = "ready";

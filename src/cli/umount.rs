@@ -11,7 +11,7 @@ use rustix::mount::UnmountFlags;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
-use super::mount::mountpoints;
+use super::mount::{is_of_dead_mount, mountpoints};
 use super::{done, home};
 use crate::store::Home;
 use crate::watch;
@@ -65,7 +65,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     let io = |error| CliError::io(path, &error);
     match std::fs::canonicalize(path) {
         Ok(path) => Ok(path),
-        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
+        Err(error) if is_of_dead_mount(&error) => {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io(error)) };
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             Ok(std::fs::canonicalize(parent).map_err(io)?.join(name))

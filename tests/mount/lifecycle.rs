@@ -131,7 +131,7 @@ fn a_mount_whose_process_died_is_named_and_can_be_taken_away() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let said = fixture.run(&["mount", fixture.dir().to_str().unwrap(), mnt]);
-    assert_eq!(said.code, 8);
+    assert_eq!(said.code, 8, "{}", said.err);
     assert!(said.err.contains("process died"), "{}", said.err);
     fixture.umount();
     fixture.mount(&[]);

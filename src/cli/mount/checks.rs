@@ -69,7 +69,7 @@ pub fn mountpoint(given: &Path, volume: &Path, nonempty: bool) -> Result<PathBuf
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(refused("does not exist").hint(format!("mkdir {}", given.display())));
         }
-        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
+        Err(error) if is_of_dead_mount(&error) => {
             return Err(refused("belongs to a mount whose process died")
                 .hint(format!("kmsfs umount {}", given.display())));
         }
@@ -92,6 +92,11 @@ pub fn mountpoint(given: &Path, volume: &Path, nonempty: bool) -> Result<PathBuf
         );
     }
     Ok(path)
+}
+
+/// What the kernel answers where a mount's process died; ECONNABORTED to who asked while it was dying.
+pub fn is_of_dead_mount(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// What the system must have.
