@@ -149,6 +149,13 @@ impl Filesystem {
         self.given(&parent, name, caller)
     }
 
+    /// The mode of what is made in `parent` by someone with the mask `umask`, which a directory with a default access
+    /// control list does not heed (`acl(5)`): the backing filesystem puts the list and the mode together.
+    pub fn masked(&self, parent: u64, mode: u32, umask: u32) -> u32 {
+        let has_default_list = || self.getxattr(parent, OsStr::new(super::xattr::ACL_DEFAULT)).is_ok();
+        if umask & mode & 0o777 == 0 || has_default_list() { mode } else { mode & !(umask & 0o777) }
+    }
+
     /// Makes a symbolic link. Its target is in the clear.
     ///
     /// # Errors
@@ -185,8 +192,11 @@ impl Filesystem {
             Err(errno) => return Err(errno.into()),
         };
         give_to(parent, &unnamed.fd, caller)?;
-        if mode.intersects(Mode::SUID | Mode::SGID) {
-            rustix::fs::fchmod(&unnamed.fd, mode)?;
+        // The change of owner cleared them; the other bits are as a default access control list has them.
+        let special = mode.intersection(Mode::SUID | Mode::SGID);
+        if !special.is_empty() {
+            let bits = Mode::from_raw_mode(rustix::fs::fstat(&unnamed.fd)?.st_mode);
+            rustix::fs::fchmod(&unnamed.fd, bits | special)?;
         }
         Ok(unnamed)
     }

@@ -24,6 +24,10 @@ const KEY_VERSION: &str = "user.kmsfs.key-version";
 const ALGORITHM: &str = "user.kmsfs.algorithm";
 const DEFAULT_KEY: &str = "user.kmsfs.default-key";
 
+/// A file's access control list, and the one that a directory gives to what is made in it (`acl(5)`).
+const ACL: &str = "system.posix_acl_access";
+pub(super) const ACL_DEFAULT: &str = "system.posix_acl_default";
+
 /// The largest value that Linux passes (`XATTR_SIZE_MAX`, limits.h).
 const VALUE_MAX: usize = 65_536;
 
@@ -40,7 +44,13 @@ impl Filesystem {
         if name.as_bytes().starts_with(OURS) {
             return self.virtual_xattr(&inode, name);
         }
-        read_xattr(&*inode.pin()?, name)
+        match read_xattr(&*inode.pin()?, name) {
+            // The kernel asks before it lets anyone in: a backing filesystem without lists means that there is none.
+            Err(FsError::Os(Errno::OPNOTSUPP)) if name == ACL || name == ACL_DEFAULT => {
+                Err(Errno::NODATA.into())
+            }
+            answer => answer,
+        }
     }
 
     /// The names of the backing file's attributes, each ended by a zero byte.

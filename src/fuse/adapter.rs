@@ -82,6 +82,10 @@ impl fuser::Filesystem for Adapter {
             InitFlags::FUSE_CACHE_SYMLINKS,
             // Without it the kernel asks for security.capability at each write.
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            // Access control lists decide, instead of being kept and ignored; and the mask of a new file's mode is
+            // left to this side, since it does not count under a default list.
+            InitFlags::FUSE_POSIX_ACL,
+            InitFlags::FUSE_DONT_MASK,
         ] {
             if let Err(missing) = config.add_capabilities(wanted) {
                 log::info!("this kernel does not have {missing:?}");
@@ -148,10 +152,11 @@ impl fuser::Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        let mode = self.0.masked(parent.0, mode, umask);
         entry("mknod", self.0.mknod(parent.0, name, mode, u64::from(rdev), caller(request)), reply);
     }
 
@@ -161,9 +166,10 @@ impl fuser::Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         reply: ReplyEntry,
     ) {
+        let mode = self.0.masked(parent.0, mode, umask);
         entry("mkdir", self.0.mkdir(parent.0, name, mode, caller(request)), reply);
     }
 
@@ -211,10 +217,11 @@ impl fuser::Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         _flags: i32,
         reply: ReplyCreate,
     ) {
+        let mode = self.0.masked(parent.0, mode, umask);
         match self.0.create(parent.0, name, mode, caller(request)) {
             Ok((answer, handle)) => {
                 let attr = &answer.value;

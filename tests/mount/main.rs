@@ -1,5 +1,6 @@
 //! The whole system on a real mount: a real home, real keys, the kernel's own FUSE. Nothing here is skipped for want of it.
 
+mod acl;
 mod crash;
 mod everyday;
 mod fixture;
