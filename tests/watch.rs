@@ -91,6 +91,20 @@ fn a_mount_that_fails_or_is_too_slow_is_named() {
 }
 
 #[test]
+fn a_mount_that_answers_nothing_at_all_is_named() {
+    let run = tempfile::tempdir().unwrap();
+    let listener = Listener::bind(run.path(), Arc::new(Mount::new("/stopped"))).unwrap();
+    let stopped = run.path().join("stopped.sock");
+    std::fs::copy(listener.path().with_extension("mount"), stopped.with_extension("mount")).unwrap();
+    drop(listener);
+    // It accepts, as the kernel does for a stopped process, and never answers.
+    let _socket = UnixListener::bind(&stopped).unwrap();
+    let report = announce(run.path(), &key(), Duration::from_millis(300)).unwrap();
+    let named: Vec<_> = report.failed.iter().map(|failure| failure.mount.as_str()).collect();
+    assert_eq!(named, ["/stopped"]);
+}
+
+#[test]
 fn clients_that_say_nothing_or_nonsense_hold_nobody_up() {
     let run = tempfile::tempdir().unwrap();
     let mount = Arc::new(Mount::new("/a"));

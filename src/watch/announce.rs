@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::listener::ENDING;
+use super::listener::{self, ENDING, PLACE};
 use super::message::{self, Ask, MountStatus, Request, Response, RevokeReport};
 use crate::datakey::KeyArn;
 
@@ -26,7 +26,7 @@ pub struct AnnounceReport {
 /// A mount that did not confirm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The mount point, or the socket where the mount did not say.
+    /// The mount point, or the socket where nothing names it.
     pub mount: String,
     /// Why, in words.
     pub why: String,
@@ -109,7 +109,7 @@ fn ask(socket: &Path, request: &Request, limit: Duration) -> Answer {
         Ok(stream) => stream,
         // The process ended without taking its socket along; or it took it just now.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            let _ = fs::remove_file(socket);
+            listener::remove(socket);
             return Answer::Gone;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Answer::Gone,
@@ -136,10 +136,10 @@ fn is_hang_up(error: &io::Error) -> bool {
     )
 }
 
-/// The mount point behind a socket, as far as it says.
+/// The mount point behind a socket, as the file beside it says; a mount that hangs says nothing itself.
 fn name(socket: &Path) -> String {
-    match ask(socket, &Request::new(Ask::Status), STATUS_LIMIT) {
-        Answer::Said(Response::Status(status)) => status.mountpoint.display().to_string(),
+    match fs::read(socket.with_extension(PLACE)) {
+        Ok(place) if !place.is_empty() => String::from_utf8_lossy(&place).into_owned(),
         _ => socket.display().to_string(),
     }
 }

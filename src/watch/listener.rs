@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use crate::datakey::KeyArn;
 
 /// The ending of a socket's name.
 pub const ENDING: &str = "sock";
+/// The ending of the file beside it that names the mount point, for a mount that does not answer.
+pub const PLACE: &str = "mount";
 /// How long a connection may take to say what it wants.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Connections that are answered at a time; more are refused.
@@ -40,6 +43,7 @@ impl Listener {
     pub fn bind(run_dir: &Path, handler: Arc<dyn Revoke>) -> io::Result<Self> {
         let name = format!("{}-{:08x}.{ENDING}", std::process::id(), u32::from_be_bytes(rng::bytes()));
         let path = run_dir.join(name);
+        fs::write(path.with_extension(PLACE), handler.status().mountpoint.as_os_str().as_bytes())?;
         let socket = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -64,8 +68,14 @@ impl Drop for Listener {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = fs::remove_file(&self.path);
+        remove(&self.path);
     }
+}
+
+/// Takes a socket away, and what lies beside it.
+pub fn remove(socket: &Path) {
+    let _ = fs::remove_file(socket);
+    let _ = fs::remove_file(socket.with_extension(PLACE));
 }
 
 fn accept(socket: &UnixListener, handler: &Arc<dyn Revoke>, ended: &AtomicBool) {

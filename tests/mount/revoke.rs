@@ -162,3 +162,23 @@ fn a_mount_made_while_the_key_is_disabled_works_when_it_is_enabled() {
     fixture.with_key("enable-key", &fixture.key);
     assert_eq!(fs::read(fixture.file("f")).unwrap(), b"content");
 }
+
+#[test]
+fn a_stopped_mount_is_named_and_follows_when_it_runs_again() {
+    let fixture = Fixture::new();
+    fs::write(fixture.file("f"), b"content").unwrap();
+    let daemon = rustix::process::Pid::from_raw(fixture.daemon() as i32).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::STOP).unwrap();
+    let said = fixture.run(&["kms", "disable-key", "--key-id", &fixture.key]);
+    rustix::process::kill_process(daemon, rustix::process::Signal::CONT).unwrap();
+    assert_eq!(said.code, 10, "{}", said.err);
+    assert!(
+        said.err.contains(&format!("the mount {} did not confirm", fixture.mnt().display())),
+        "{}",
+        said.err
+    );
+    fixture.with_key("disable-key", &fixture.key);
+    assert_eq!(errno(fs::read(fixture.file("f"))), ENOKEY);
+    fixture.with_key("enable-key", &fixture.key);
+    assert_eq!(fs::read(fixture.file("f")).unwrap(), b"content");
+}
