@@ -94,6 +94,11 @@ impl Inode {
         self.identity.1
     }
 
+    /// Device and inode number of the backing file.
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
     /// What kind of object it is; that never changes.
     pub fn kind(&self) -> FileType {
         self.kind

@@ -104,7 +104,9 @@ impl Filesystem {
                 None => rename()?,
             }
         }
-        self.follow_dirty()
+        let exchanged = target.iter().filter(|_| flags.contains(RenameFlags::EXCHANGE));
+        self.follow_dirty(moved.iter().chain(exchanged));
+        Ok(())
     }
 
     /// The inode behind a name, where the kernel knows it.

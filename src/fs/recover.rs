@@ -1,13 +1,15 @@
 //! Recovery of files that a killed mount left dirty, and keeping the list of them right.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::backing::FdBacking;
 use super::errno::{FsError, Result};
 use super::file::CryptFile;
+use super::inode::Inode;
 use super::loaded::Engine;
 use super::{Caller, Filesystem};
 use crate::envelope::FileId;
@@ -76,18 +78,29 @@ impl Filesystem {
         Ok(Outcome::Recovered)
     }
 
-    /// After a rename: the list's paths follow the files.
-    pub(super) fn follow_dirty(&self) -> Result<()> {
+    /// After `moved` got other names: the list's paths follow them, and what lies beneath them. The rename is done and stays,
+    /// so a list that cannot be written is no error of it: the file is then recovered at its first open.
+    pub(super) fn follow_dirty<'a>(&self, moved: impl IntoIterator<Item = &'a Arc<Inode>>) {
         if self.dirty.is_empty() {
-            return Ok(());
+            return;
         }
-        for inode in self.table.all() {
-            let listed = inode.content.listed.lock();
-            if *listed && let Some(loaded) = inode.content.current() {
-                self.dirty.rename(&loaded.file_id, &inode.path())?;
+        for inode in moved {
+            if inode.kind() == FileType::Directory {
+                self.table.all().iter().for_each(|inode| self.follow_one(inode));
+            } else {
+                self.follow_one(inode);
             }
         }
-        Ok(())
+    }
+
+    fn follow_one(&self, inode: &Inode) {
+        let listed = inode.content.listed.lock();
+        if *listed
+            && let Some(loaded) = inode.content.current()
+            && let Err(error) = self.dirty.rename(&loaded.file_id, &inode.path())
+        {
+            log::error!("the list of dirty files does not follow {}: {error}", inode.path().display());
+        }
     }
 
     /// Commits every file that is still open, when the mount ends.

@@ -97,7 +97,7 @@ impl InodeTable {
         }
         let inode = inodes.remove(&ino)?;
         if ino >= FOREIGN {
-            self.foreign.lock().numbers.retain(|_, number| *number != ino);
+            self.foreign.lock().numbers.remove(&inode.identity());
         }
         Some(inode)
     }
