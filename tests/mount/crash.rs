@@ -55,8 +55,15 @@ impl Step {
     }
 }
 
-/// Writes to four files until the mount is gone; the acknowledged content of each, and the step that was under way.
-fn write_until_killed(mnt: &Path, seed: u64) -> (HashMap<PathBuf, Vec<u8>>, Option<(PathBuf, Step)>) {
+/// What a writer did: the acknowledged content of each file, and the step that was under way at the end.
+#[derive(Default)]
+struct Written {
+    models: HashMap<PathBuf, Vec<u8>>,
+    under_way: Option<(PathBuf, Step)>,
+}
+
+/// Writes to four files until the mount is gone.
+fn write_until_killed(mnt: &Path, seed: u64) -> Written {
     let mut state = seed | 1;
     let mut random = || {
         state ^= state << 13;
@@ -64,18 +71,19 @@ fn write_until_killed(mnt: &Path, seed: u64) -> (HashMap<PathBuf, Vec<u8>>, Opti
         state ^= state << 17;
         state
     };
-    let mut models: HashMap<PathBuf, Vec<u8>> = HashMap::new();
+    let mut written = Written::default();
     loop {
         let path = mnt.join(format!("f{seed}-{}", random() % 4));
         let Ok(file) = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
         else {
-            return (models, None);
+            return written;
         };
-        let model = models.entry(path.clone()).or_default();
+        let model = written.models.entry(path.clone()).or_default();
         for _ in 0..=random() % 10 {
             let step = Step::next(&mut random, model.len() as u64);
             if step.apply(&file).is_err() {
-                return (models, Some((path, step)));
+                written.under_way = Some((path, step));
+                return written;
             }
             step.expect(model);
         }
@@ -128,7 +136,7 @@ fn kill_and_check(options: &[&str], rounds: u64) {
             writers.into_iter().map(|writer| writer.join().unwrap()).collect()
         });
         fixture.mount(options);
-        for (models, under_way) in outcomes {
+        for Written { models, under_way } in outcomes {
             for (path, model) in models {
                 let step = under_way.as_ref().filter(|(at, _)| *at == path).map(|(_, step)| step);
                 check(&path, &model, step);

@@ -84,8 +84,10 @@ fn fio_verifies_what_it_wrote_in_random_sizes() {
     let fixture = Fixture::new();
     let mnt = fixture.mnt();
     let mnt = mnt.to_str().unwrap();
-    let common =
-        format!("--directory={mnt} --size=24M --verify=crc32c --verify_fatal=1 --do_verify=1 --minimal");
+    let common = format!(
+        "--directory={mnt} --size=24M --verify=crc32c --verify_fatal=1 --do_verify=1 \
+                 --verify_state_save=0 --minimal"
+    );
     sh(&format!("fio --name=mixed --rw=randrw --bsrange=512-64k --bs_unaligned=1 --ioengine=psync {common}"));
     sh(&format!("fio --name=maps --rw=randwrite --bs=4k --ioengine=mmap --numjobs=2 {common}"));
     sh(&format!("fio --name=direct --rw=randwrite --bs=4k --direct=1 --ioengine=psync {common}"));
