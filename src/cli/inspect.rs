@@ -1,6 +1,7 @@
 //! `kmsfs inspect`: what a file's header says. It needs no key, so that it works whatever the key's state; and for the same
 //! reason it tells what the header claims, not what has been proved.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +85,7 @@ fn inspect(home: &Home, given: &Path) -> Result<Report> {
             .hint("only regular files have headers"));
     }
     let identity =
-        CryptFile::identify(&FdBacking::new(file.into())).map_err(|error| of_file(given, &error))?;
+        CryptFile::identify(&FdBacking::new(OwnedFd::from(file))).map_err(|error| of_file(given, &error))?;
     let header = identity.claims();
     let ring = home.keyring()?;
     Ok(Report::new(&ring, header, ciphertext, volume, path, facts.len()))

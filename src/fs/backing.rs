@@ -1,7 +1,8 @@
 //! Where a file's ciphertext lies: the operations that the engine needs of it, and a file of the backing directory.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -61,18 +62,17 @@ pub trait Backing: Send + Sync {
 
 /// A file of the backing directory, held by descriptor.
 #[derive(Debug)]
-pub struct FdBacking(OwnedFd);
+pub struct FdBacking(Arc<OwnedFd>);
 
 impl FdBacking {
     /// Over an open regular file.
-    pub fn new(fd: OwnedFd) -> Self {
-        Self(fd)
+    pub fn new(fd: impl Into<Arc<OwnedFd>>) -> Self {
+        Self(fd.into())
     }
-}
 
-impl AsFd for FdBacking {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    /// The open file.
+    pub fn descriptor(&self) -> &Arc<OwnedFd> {
+        &self.0
     }
 }
 
@@ -80,7 +80,7 @@ impl Backing for FdBacking {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < out.len() {
-            match rustix::io::pread(&self.0, &mut out[done..], offset + done as u64) {
+            match rustix::io::pread(&*self.0, &mut out[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(Errno::INTR) => (),
@@ -96,8 +96,8 @@ impl Backing for FdBacking {
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let written = match &*rest {
-                [one] => rustix::io::pwrite(&self.0, one, offset),
-                many => rustix::io::pwritev(&self.0, many, offset),
+                [one] => rustix::io::pwrite(&*self.0, one, offset),
+                many => rustix::io::pwritev(&*self.0, many, offset),
             };
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -113,16 +113,16 @@ impl Backing for FdBacking {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(u64::try_from(rustix::fs::fstat(&self.0)?.st_size).unwrap_or(0))
+        Ok(u64::try_from(rustix::fs::fstat(&*self.0)?.st_size).unwrap_or(0))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::io::retry_on_intr(|| rustix::fs::ftruncate(&self.0, len))?)
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::ftruncate(&*self.0, len))?)
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.0, flags, offset, len)) {
+        match rustix::io::retry_on_intr(|| rustix::fs::fallocate(&*self.0, flags, offset, len)) {
             Err(Errno::OPNOTSUPP) => Ok(()),
             answer => Ok(answer?),
         }
@@ -130,10 +130,10 @@ impl Backing for FdBacking {
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::KEEP_SIZE;
-        Ok(rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.0, flags, offset, len))?)
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::fallocate(&*self.0, flags, offset, len))?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::io::retry_on_intr(|| rustix::fs::fdatasync(&self.0))?)
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::fdatasync(&*self.0))?)
     }
 }

@@ -70,7 +70,7 @@ impl Filesystem {
         // A revocation has committed and synced everything: then there is nothing left to do.
         let _inside = lease.look();
         let Some(loaded) = handle.inode.content.current() else { return Ok(()) };
-        keeping_times(&handle.inode, || {
+        keeping_times(&handle.inode, loaded.engine.backing().descriptor(), || {
             loaded.engine.sync().map_err(|error| self.damaged(&handle.inode, error))
         })
     }

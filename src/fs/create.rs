@@ -22,7 +22,7 @@ const WAITING: &str = "new";
 
 /// A regular file that has a head and no name yet.
 struct Unnamed {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     /// The name beneath the reserved directory, on filesystems without `O_TMPFILE`.
     waits_as: Option<(OwnedFd, OsString)>,
 }
@@ -65,7 +65,7 @@ impl Filesystem {
         let context = self.context(&file_id);
         let (data_key, wrapped) = self.keys.generate(&asker, key.as_str(), &context)?;
         let unnamed = self.unnamed(&parent, mode, caller)?;
-        let backing = FdBacking::new(unnamed.fd.try_clone()?);
+        let backing = FdBacking::new(unnamed.fd.clone());
         let engine = CryptFile::create(backing, file_id, &wrapped, &data_key, self.options.durability)
             .map_err(|error| FsError::File { path: asker.path.clone(), error })?;
         rustix::fs::linkat(
@@ -187,7 +187,7 @@ impl Filesystem {
         let dir = parent.directory()?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let unnamed = match rustix::fs::openat(&*dir, c".", flags, mode) {
-            Ok(fd) => Unnamed { fd, waits_as: None },
+            Ok(fd) => Unnamed { fd: Arc::new(fd), waits_as: None },
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => self.waiting(mode)?,
             Err(errno) => return Err(errno.into()),
         };
@@ -213,7 +213,7 @@ impl Filesystem {
         let name = OsString::from(FileId::random().to_string());
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&dir, &name, flags, mode)?;
-        Ok(Unnamed { fd, waits_as: Some((dir, name)) })
+        Ok(Unnamed { fd: Arc::new(fd), waits_as: Some((dir, name)) })
     }
 }
 

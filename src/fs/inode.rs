@@ -111,6 +111,9 @@ impl Inode {
 
     /// The backing file's attributes.
     pub fn stat(&self) -> Result<Stat> {
+        if let Some(fd) = self.opened() {
+            return Ok(sys::fstat(&*fd)?);
+        }
         let place = self.place.lock();
         let spot = place.spot()?;
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
@@ -132,8 +135,16 @@ impl Inode {
         if self.is(&sys::fstat(&fd)?) { Ok(fd) } else { Err(FsError::Stale) }
     }
 
-    /// A descriptor (`O_PATH`) of the object, whatever it is.
+    /// The descriptor of an open file: it leads to the file whatever its name is by now, and at no cost.
+    fn opened(&self) -> Option<Arc<OwnedFd>> {
+        self.content.current().map(|loaded| loaded.engine.backing().descriptor().clone())
+    }
+
+    /// A descriptor of the object, whatever it is; with `O_PATH` where it is not an open file.
     pub fn pin(&self) -> Result<Arc<OwnedFd>> {
+        if let Some(fd) = self.opened() {
+            return Ok(fd);
+        }
         if let Some(fd) = &self.place.lock().pinned {
             return Ok(fd.clone());
         }

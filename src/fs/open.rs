@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::backing::FdBacking;
 use super::errno::{FsError, Result};
-use super::file::CryptFile;
+use super::file::{CryptFile, Identity};
 use super::handle::FileHandle;
 use super::inode::Inode;
 use super::lease::{Access, Inside, KeyLease, LeaseEvent, LeaseState};
@@ -28,6 +28,13 @@ pub struct Engaged {
 pub struct BriefOpen<'a> {
     fs: &'a Filesystem,
     inode: &'a Arc<Inode>,
+}
+
+/// A backing file that was opened to see which CMK it is under.
+struct Found {
+    backing: FdBacking,
+    writable: bool,
+    identity: Identity,
 }
 
 impl Drop for BriefOpen<'_> {
@@ -120,7 +127,7 @@ impl Filesystem {
     pub(super) fn commit(&self, inode: &Inode, loaded: &Loaded) -> Result<()> {
         let mut listed = inode.content.listed.lock();
         if loaded.engine.is_dirty() {
-            keeping_times(inode, || {
+            keeping_times(inode, loaded.engine.backing().descriptor(), || {
                 loaded.engine.commit_clean().map_err(|error| self.damaged(inode, error))
             })?;
         }
@@ -143,47 +150,49 @@ impl Filesystem {
     /// Enters the lease of a file's CMK and finds or makes its engine. The caller holds an open of the file.
     pub(super) fn engage(&self, inode: &Arc<Inode>, access: Access, asker: &Asker) -> Result<Engaged> {
         let writes = matches!(access, Access::Write | Access::WriteBack);
-        for _ in 0..ATTEMPTS {
-            let lease = self.lease_of(inode)?;
-            let inside = self.admit(&lease, access)?;
-            if let Some(loaded) = inode.content.current().filter(|loaded| loaded.writable || !writes) {
-                return Ok(Engaged { inside, loaded });
-            }
-            if let Some(loaded) = self.load(inode, &lease, writes, asker)? {
-                return Ok(Engaged { inside, loaded });
-            }
-        }
-        Err(FsError::Stale)
+        self.engage_then(inode, access, writes, asker, |_| Ok(()))
     }
 
     /// As [`Filesystem::engage`] for an open: one that an engine in memory serves is checked and recorded all the same
     /// (rule AUD-2).
     fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
         let access = if writes { Access::Write } else { Access::Read };
+        let record = |loaded: &Loaded| Ok(self.keys.reuse(asker, &loaded.wrapped, &loaded.context)?);
+        self.engage_then(inode, access, writes, asker, record)
+    }
+
+    /// Engages; where there is an engine already, `reuse` decides whether it may serve.
+    fn engage_then(
+        &self,
+        inode: &Arc<Inode>,
+        access: Access,
+        writes: bool,
+        asker: &Asker,
+        reuse: impl Fn(&Loaded) -> Result<()>,
+    ) -> Result<Engaged> {
         for _ in 0..ATTEMPTS {
-            let lease = self.lease_of(inode)?;
+            let (lease, found) = self.lease_of(inode, writes)?;
             let inside = self.admit(&lease, access)?;
             if let Some(loaded) = inode.content.current().filter(|loaded| loaded.writable || !writes) {
-                self.keys.reuse(asker, &loaded.wrapped, &loaded.context)?;
+                reuse(&loaded)?;
                 return Ok(Engaged { inside, loaded });
             }
-            if let Some(loaded) = self.load(inode, &lease, writes, asker)? {
+            if let Some(loaded) = self.load(inode, &lease, found, writes, asker)? {
                 return Ok(Engaged { inside, loaded });
             }
         }
         Err(FsError::Stale)
     }
 
-    /// The lease of the CMK that the file's header names.
-    fn lease_of(&self, inode: &Arc<Inode>) -> Result<Arc<KeyLease>> {
+    /// The lease of the CMK that the file's header names; and where the file had to be opened to read that, the open file.
+    fn lease_of(&self, inode: &Arc<Inode>, writes: bool) -> Result<(Arc<KeyLease>, Option<Found>)> {
         if let Some(lease) = inode.content.lease.lock().as_ref() {
-            return Ok(lease.clone());
+            return Ok((lease.clone(), None));
         }
-        let backing = FdBacking::new(inode.open(OFlags::RDONLY)?);
-        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
-        let lease = self.leases.of(&identity.wrapped().key);
+        let found = self.find(inode, writes)?;
+        let lease = self.leases.of(&found.identity.wrapped().key);
         *inode.content.lease.lock() = Some(lease.clone());
-        Ok(lease)
+        Ok((lease, Some(found)))
     }
 
     /// Enters a lease; one that was revoked is asked about again, in case its CMK came back unannounced. While a revocation
@@ -217,6 +226,7 @@ impl Filesystem {
         &self,
         inode: &Arc<Inode>,
         lease: &Arc<KeyLease>,
+        found: Option<Found>,
         writes: bool,
         asker: &Asker,
     ) -> Result<Option<Arc<Loaded>>> {
@@ -224,8 +234,11 @@ impl Filesystem {
         if let Some(loaded) = slot.as_ref().filter(|loaded| loaded.writable || !writes) {
             return Ok(Some(loaded.clone()));
         }
-        let (backing, writable) = self.open_backing(inode, writes)?;
-        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
+        let found = match found {
+            Some(found) => found,
+            None => self.find(inode, writes)?,
+        };
+        let Found { backing, writable, identity } = found;
         let wrapped = identity.wrapped().clone();
         if wrapped.key != *lease.key() {
             lease.dismiss(inode);
@@ -235,7 +248,8 @@ impl Filesystem {
         let file_id = identity.file_id();
         let context = self.context(&file_id);
         let data_key = self.keys.unwrap(asker, &wrapped, &context)?;
-        let engine = keeping_times(inode, || {
+        let fd = backing.descriptor().clone();
+        let engine = keeping_times(inode, &fd, || {
             CryptFile::open(backing, &identity, &data_key, writable, self.options.durability)
                 .map_err(|error| self.damaged(inode, error))
         })?;
@@ -243,6 +257,13 @@ impl Filesystem {
         *slot = Some(loaded.clone());
         lease.enlist(inode);
         Ok(Some(loaded))
+    }
+
+    /// Opens the backing file and reads what its header claims.
+    fn find(&self, inode: &Inode, writes: bool) -> Result<Found> {
+        let (backing, writable) = self.open_backing(inode, writes)?;
+        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
+        Ok(Found { backing, writable, identity })
     }
 
     /// The backing file, for reading and writing where that is possible: an overwrite reads tags, and a reader of a

@@ -11,6 +11,7 @@ use super::errno::{FsError, Result};
 use super::file::CryptFile;
 use super::inode::Inode;
 use super::loaded::Engine;
+use super::setattr::with_time_kept;
 use super::{Caller, Filesystem};
 use crate::envelope::FileId;
 
@@ -53,8 +54,6 @@ impl Filesystem {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR) => return Ok(Outcome::Gone),
             Err(errno) => return Err(errno.into()),
         };
-        let before = rustix::fs::fstat(&fd)?;
-        let kept = fd.try_clone()?;
         let damaged = |error| FsError::File { path: path.display().to_string(), error };
         let backing = FdBacking::new(fd);
         let identity = Engine::identify(&backing).map_err(damaged)?;
@@ -64,17 +63,11 @@ impl Filesystem {
         let asker = self.asker(caller, path.as_os_str());
         let context = self.context(file_id);
         let data_key = self.keys.unwrap(&asker, identity.wrapped(), &context)?;
-        let engine =
-            CryptFile::open(backing, &identity, &data_key, true, self.options.durability).map_err(damaged)?;
-        engine.commit_clean().map_err(damaged)?;
-        let times = rustix::fs::Timestamps {
-            last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-            last_modification: rustix::fs::Timespec {
-                tv_sec: before.st_mtime,
-                tv_nsec: before.st_mtime_nsec as _,
-            },
-        };
-        rustix::fs::futimens(&kept, &times)?;
+        let fd = backing.descriptor().clone();
+        with_time_kept(&fd, || {
+            let engine = CryptFile::open(backing, &identity, &data_key, true, self.options.durability);
+            engine.and_then(|engine| engine.commit_clean()).map_err(damaged)
+        })?;
         Ok(Outcome::Recovered)
     }
 

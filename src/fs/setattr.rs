@@ -1,6 +1,6 @@
 //! Changing attributes.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
 
@@ -82,31 +82,34 @@ impl Inode {
 
     /// Sets times, after or before a commit that keeps them and never within it.
     fn set_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
+        // Pinned before the lock: a recovery holds the lock, and keeps others from the open file meanwhile.
+        let fd = self.pin()?;
         let _alone = self.times.lock();
-        self.put_times(atime, mtime)
-    }
-
-    fn put_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
         let times = Timestamps { last_access: timespec(atime), last_modification: timespec(mtime) };
         let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::utimensat(&*self.pin()?, c"", &times, flags)?)
+        Ok(rustix::fs::utimensat(&*fd, c"", &times, flags)?)
     }
 }
 
-/// Runs `write`, which writes to the backing file without changing what a program sees of it (a commit of the header, a
-/// recovery), and puts the time of last modification back. A program that sets times meanwhile waits: a file is committed
-/// after `close(2)` has returned, and `utimensat(2)` often follows at once.
-pub(super) fn keeping_times<T>(inode: &Inode, write: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs `write`, which writes to the backing file of `inode`, open as `fd`, without changing what a program sees of it (a commit
+/// of the header, a recovery). A program that sets times meanwhile waits: a file is committed after `close(2)` has returned, and
+/// `utimensat(2)` often follows at once.
+pub(super) fn keeping_times<T>(inode: &Inode, fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
     let _alone = inode.times.lock();
-    let before = inode.stat();
+    with_time_kept(fd, write)
+}
+
+/// Runs `write`, which writes to the file open as `fd`, and puts its time of last modification back.
+pub(super) fn with_time_kept<T>(fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = rustix::fs::fstat(fd)?;
     let outcome = write()?;
-    // Where the file cannot be found by name, it is committed all the same.
-    let (Ok(before), Ok(after)) = (before, inode.stat()) else { return Ok(outcome) };
+    let after = rustix::fs::fstat(fd)?;
     if (before.st_mtime, before.st_mtime_nsec) != (after.st_mtime, after.st_mtime_nsec) {
         let mtime = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
+        let times = Timestamps { last_access: timespec(None), last_modification: mtime };
         // Only the owner may: where the mount's process is someone else, a newer time is the lesser evil.
-        if let Err(error) = inode.put_times(None, Some(SetTime::At(mtime))) {
-            log::debug!("the modification time of {} moved: {error}", inode.path().display());
+        if let Err(errno) = rustix::fs::futimens(fd, &times) {
+            log::debug!("the modification time of a file moved: {errno}");
         }
     }
     Ok(outcome)

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Caller, KmsError, Operation, Via};
 use crate::clock::Timestamp;
+use crate::crypto::rng;
 use crate::datakey::KeyArn;
 
 /// The version of CloudTrail's record format that these follow.
@@ -115,8 +116,8 @@ impl AuditEvent {
             request_parameters: Value::Null,
             response_elements: Value::Null,
             additional_event_data: None,
-            request_id: uuid::Uuid::new_v4().to_string(),
-            event_id: uuid::Uuid::new_v4().to_string(),
+            request_id: random_id(),
+            event_id: random_id(),
             read_only: false,
             resources: touched.iter().map(resource).collect(),
             event_type,
@@ -137,6 +138,11 @@ impl AuditEvent {
         line.push(b'\n');
         line
     }
+}
+
+/// A UUID of version 4, without a system call for its randomness: one record is written for each open of a file.
+fn random_id() -> String {
+    uuid::Builder::from_random_bytes(rng::bytes()).into_uuid().to_string()
 }
 
 fn identity(scene: &Scene<'_>, caller: &Caller) -> Value {

@@ -89,6 +89,11 @@ impl<B: Backing> CryptFile<B> {
         self.size.load(Ordering::Acquire)
     }
 
+    /// Where the ciphertext lies.
+    pub fn backing(&self) -> &B {
+        &self.backing
+    }
+
     /// Whether there are changes since the last commit.
     pub fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::Acquire)
