@@ -5,16 +5,40 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+
 use crate::kms::audit::{AuditError, AuditEvent, AuditLog};
 
 /// Its name in a home.
 pub const FILE_NAME: &str = "audit.log";
 
-/// The audit log of a home. Several processes append to it at once: each record is one write at the end.
+/// The audit log of a home. Several processes append to it, one at a time: a record that is half written looks like one that
+/// was cut off.
 #[derive(Debug)]
 pub struct FileAuditLog {
     path: PathBuf,
     file: File,
+    /// Keeps other threads away; other processes are kept away by a lock of `flock(2)`.
+    turn: Mutex<()>,
+}
+
+/// The right to append, until it is dropped or the process ends.
+struct Turn<'a>(&'a File);
+
+impl<'a> Turn<'a> {
+    fn take(file: &'a File) -> io::Result<Self> {
+        rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive))?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Err(errno) = rustix::fs::flock(self.0, FlockOperation::Unlock) {
+            log::error!("the audit log stays locked: {errno}");
+        }
+    }
 }
 
 impl FileAuditLog {
@@ -24,44 +48,42 @@ impl FileAuditLog {
     /// Whatever the file answers.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, turn: Mutex::new(()) })
     }
 
-    fn append(&self, line: &[u8]) -> io::Result<()> {
-        if self.ends_torn()? {
-            // Whoever was cut off by a full disk or a kill: the record must not join what is left.
-            return self.append_bytes(&[b"\n", line].concat());
+    fn append(&self, event: &AuditEvent) -> io::Result<()> {
+        let mut line = event.to_line();
+        {
+            let _threads = self.turn.lock();
+            let _processes = Turn::take(&self.file)?;
+            if ends_torn(&self.file)? {
+                // Whoever was cut off by a full disk or a kill: the record must not join what is left.
+                line.insert(0, b'\n');
+            }
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, &line))?;
+            if written < line.len() {
+                // The disk is full in the middle of a line. What was written says nothing, and the next record will not join it.
+                return Err(io::ErrorKind::StorageFull.into());
+            }
         }
-        self.append_bytes(line)
+        // Others go on meanwhile: opens of files are recorded often, and changes of keys seldom.
+        if event.is_read_only() { Ok(()) } else { self.file.sync_data() }
     }
+}
 
-    /// Whether the last line has no end.
-    fn ends_torn(&self) -> io::Result<bool> {
-        let len = self.file.metadata()?.len();
-        let mut last = [b'\n'];
-        if len > 0 {
-            self.file.read_at(&mut last, len - 1)?;
-        }
-        Ok(last != [b'\n'])
+/// Whether the last line has no end.
+fn ends_torn(file: &File) -> io::Result<bool> {
+    let len = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if len > 0 {
+        file.read_at(&mut last, len - 1)?;
     }
-
-    fn append_bytes(&self, line: &[u8]) -> io::Result<()> {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, line))?;
-        if written < line.len() {
-            // The disk is full in the middle of a line. What was written says nothing, and the next record will not join it.
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
-    }
+    Ok(last != [b'\n'])
 }
 
 impl AuditLog for FileAuditLog {
     fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
-        let outcome = self.append(&event.to_line()).and_then(|()| match event.is_read_only() {
-            true => Ok(()),
-            false => self.file.sync_data(),
-        });
-        outcome.map_err(|error| AuditError(format!("{}: {error}", self.path.display())))
+        self.append(event).map_err(|error| AuditError(format!("{}: {error}", self.path.display())))
     }
 }
 
