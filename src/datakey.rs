@@ -116,6 +116,15 @@ impl fmt::Display for DataKeyError {
 
 impl std::error::Error for DataKeyError {}
 
+/// What a mount found or did that the owner of a key must be able to learn of later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incident {
+    /// The ciphertext is not what was written: what is wrong, and where in the file.
+    Damaged(String),
+    /// A file that a mount left half written was made whole.
+    Recovered,
+}
+
 /// A source of data keys. Implementations are used from many threads at once.
 ///
 /// Each call that answers a data key has been recorded in the audit log before it returns (rule AUD-1).
@@ -171,6 +180,10 @@ pub trait DataKeys: Send + Sync {
         context: &EncryptionContext,
         to: Option<&str>,
     ) -> Result<WrappedDataKey, DataKeyError>;
+
+    /// Records what happened to a file of `volume` under `key`. Nothing is given for it, so a record that cannot be written is
+    /// logged and no error.
+    fn report(&self, volume: &str, path: &str, key: Option<&KeyArn>, incident: &Incident);
 
     /// What `key` permits now. Not recorded.
     ///

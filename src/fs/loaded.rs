@@ -27,6 +27,8 @@ pub struct Content {
     pub opens: Mutex<Opens>,
     /// Whether the volume's list of dirty files names this file.
     pub listed: Mutex<bool>,
+    /// The damage that was recorded last: a program that reads it again and again makes one record.
+    pub reported: Mutex<Option<String>>,
 }
 
 /// An engine and what is needed to ask for its data key again.

@@ -7,14 +7,14 @@ use rustix::io::Errno;
 
 use super::backing::FdBacking;
 use super::errno::{FsError, Result};
-use super::file::{CryptFile, Identity};
+use super::file::{CryptFile, FileError, Identity};
 use super::handle::FileHandle;
 use super::inode::Inode;
 use super::lease::{Access, Inside, KeyLease, LeaseEvent, LeaseState};
 use super::loaded::{Engine, Loaded};
 use super::setattr::keeping_times;
 use super::{Answer, Caller, Filesystem};
-use crate::datakey::{Asker, DataKeyError, Usability};
+use crate::datakey::{Asker, DataKeyError, Incident, Usability};
 
 /// A request at work on a file: inside its CMK's lease, with its engine.
 pub struct Engaged {
@@ -253,6 +253,9 @@ impl Filesystem {
             CryptFile::open(backing, &identity, &data_key, writable, self.options.durability)
                 .map_err(|error| self.damaged(inode, error))
         })?;
+        if identity.claims().dirty && !engine.is_dirty() {
+            self.keys.report(self.volume.id(), &asker.path, Some(lease.key()), &Incident::Recovered);
+        }
         let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable });
         *slot = Some(loaded.clone());
         lease.enlist(inode);
@@ -279,9 +282,20 @@ impl Filesystem {
         Ok((FdBacking::new(inode.open(OFlags::RDONLY)?), false))
     }
 
-    /// An error of the engine, with the file that it is about.
-    pub(super) fn damaged(&self, inode: &Inode, error: super::file::FileError) -> FsError {
-        FsError::File { path: inode.path().to_string_lossy().into_owned(), error }
+    /// An error of the engine, with the file that it is about. Damage is recorded in the audit log.
+    pub(super) fn damaged(&self, inode: &Inode, error: FileError) -> FsError {
+        let path = inode.path().to_string_lossy().into_owned();
+        if error.is_damage() {
+            let what = error.to_string();
+            let mut reported = inode.content.reported.lock();
+            if reported.as_deref() != Some(what.as_str()) {
+                let lease = inode.content.lease.lock().clone();
+                let key = lease.as_ref().map(|lease| lease.key());
+                self.keys.report(self.volume.id(), &path, key, &Incident::Damaged(what.clone()));
+                *reported = Some(what);
+            }
+        }
+        FsError::File { path, error }
     }
 }
 

@@ -13,12 +13,15 @@ use super::inode::Inode;
 use super::loaded::Engine;
 use super::setattr::with_time_kept;
 use super::{Caller, Filesystem};
+use crate::datakey::Incident;
 use crate::envelope::FileId;
 
 /// What became of a file that was found on the list of dirty files.
 enum Outcome {
-    /// It is whole and clean.
+    /// It was half written, and is whole and clean.
     Recovered,
+    /// It was committed already; only the list did not say so.
+    Clean,
     /// It is not there any more, or another file has its name.
     Gone,
 }
@@ -39,7 +42,7 @@ impl Filesystem {
                     log::warn!("recovered {}: the mount before ended while it was written", path.display());
                     self.dirty.remove(&file_id)?;
                 }
-                Ok(Outcome::Gone) => self.dirty.remove(&file_id)?,
+                Ok(Outcome::Clean | Outcome::Gone) => self.dirty.remove(&file_id)?,
                 Err(error) => log::warn!("{} is not recovered yet: {error}", path.display()),
             }
         }
@@ -60,6 +63,7 @@ impl Filesystem {
         if identity.file_id() != *file_id {
             return Ok(Outcome::Gone);
         }
+        let outcome = if identity.claims().dirty { Outcome::Recovered } else { Outcome::Clean };
         let asker = self.asker(caller, path.as_os_str());
         let context = self.context(file_id);
         let data_key = self.keys.unwrap(&asker, identity.wrapped(), &context)?;
@@ -68,7 +72,11 @@ impl Filesystem {
             let engine = CryptFile::open(backing, &identity, &data_key, true, self.options.durability);
             engine.and_then(|engine| engine.commit_clean()).map_err(damaged)
         })?;
-        Ok(Outcome::Recovered)
+        if matches!(outcome, Outcome::Recovered) {
+            let key = &identity.wrapped().key;
+            self.keys.report(self.volume.id(), &asker.path, Some(key), &Incident::Recovered);
+        }
+        Ok(outcome)
     }
 
     /// After `moved` got other names: the list's paths follow them, and what lies beneath them. The rename is done and stays,

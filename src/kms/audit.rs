@@ -94,6 +94,23 @@ impl AuditEvent {
         Self::bare(scene, name, "AwsServiceEvent", touched)
     }
 
+    /// The record of something that a mount found or did to a file, which no caller asked for.
+    pub fn of_file(
+        scene: &Scene<'_>,
+        name: &str,
+        volume: &str,
+        path: &str,
+        detail: Option<&str>,
+        touched: &[KeyArn],
+    ) -> Self {
+        Self {
+            user_agent: "kmsfs mount".to_owned(),
+            additional_event_data: Some(json!({"volume": volume, "path": path, "detail": detail})),
+            read_only: true,
+            ..Self::of_service(scene, name, touched)
+        }
+    }
+
     /// The same event as one that did not come to be.
     pub fn failed(self, error: &KmsError) -> Self {
         Self { error_code: Some(error.error.name()), error_message: error.message.clone(), ..self }

@@ -13,7 +13,7 @@ use super::reference::{self, Form};
 use super::ring::Keyring;
 use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
 use crate::context::EncryptionContext;
-use crate::datakey::{Asker, DataKey, DataKeyError, DataKeys, KeyArn, Usability, WrappedDataKey};
+use crate::datakey::{Asker, DataKey, DataKeyError, DataKeys, Incident, KeyArn, Usability, WrappedDataKey};
 
 /// Who a user of this machine is to the key service (rule POL-2).
 pub trait Principals: Send + Sync {
@@ -129,6 +129,21 @@ impl DataKeys for FileKeys {
             let data_key = unwrap(cx, wrapped, context)?;
             wrap(cx, to, context, &data_key)
         })
+    }
+
+    fn report(&self, volume: &str, path: &str, key: Option<&KeyArn>, incident: &Incident) {
+        let (name, detail) = match incident {
+            Incident::Damaged(what) => ("FileDamaged", Some(what.as_str())),
+            Incident::Recovered => ("FileRecovered", None),
+        };
+        let recorded = self.kms.current_ring().and_then(|ring| {
+            let touched: Vec<_> = key.into_iter().cloned().collect();
+            let scene = self.kms.scene(&ring);
+            self.kms.record(&AuditEvent::of_file(&scene, name, volume, path, detail, &touched))
+        });
+        if let Err(error) = recorded {
+            log::error!("{name} of {path} is not recorded: {error}");
+        }
     }
 
     fn state(&self, key: &KeyArn) -> Result<Usability, DataKeyError> {

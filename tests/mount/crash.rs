@@ -167,6 +167,9 @@ fn files_that_a_kill_left_dirty_are_clean_after_the_next_mount() {
     assert_eq!(fixture.inspect(&fixture.dir().join("e/f"))["state"], "dirty");
     fixture.mount(&[]);
     assert_eq!(fixture.inspect(&fixture.file("e/f"))["state"], "clean");
+    let records = fixture.records("FileRecovered");
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["additionalEventData"]["path"], "e/f");
     assert!(fs::read(fixture.file("e/f")).unwrap() == pattern(1, 20_000));
 }
 
@@ -180,7 +183,9 @@ fn a_dirty_file_whose_key_is_disabled_waits_for_it() {
     fixture.with_key("disable-key", &fixture.key);
     fixture.mount(&[]);
     assert_eq!(fixture.inspect(&fixture.file("f"))["state"], "dirty");
+    assert_eq!(fixture.records("FileRecovered").len(), 0);
     fixture.with_key("enable-key", &fixture.key);
     assert!(fs::read(fixture.file("f")).unwrap() == pattern(1, 20_000));
+    assert_eq!(fixture.records("FileRecovered").len(), 1, "recovered at its first open");
     assert_eq!(fixture.inspect(&fixture.file("f"))["state"], "clean");
 }

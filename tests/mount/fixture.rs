@@ -141,6 +141,13 @@ impl Fixture {
         serde_json::from_str(&self.ok(&["inspect", "--json", path.to_str().unwrap()])).unwrap()
     }
 
+    /// The records of one event in the audit log.
+    pub fn records(&self, event: &str) -> Vec<Value> {
+        let log = fs::read_to_string(self.path("home/audit.log")).unwrap();
+        let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.filter(|record| record["eventName"] == event).collect()
+    }
+
     /// The process that serves the mount.
     pub fn daemon(&self) -> u32 {
         let mounts: Value = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();

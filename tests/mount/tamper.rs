@@ -121,7 +121,13 @@ fn a_damaged_chunk_leaves_the_others_readable() {
     assert!(page == pattern(7, LEN)[..4096]);
     // Chunk 38: after 33 pages of head and segment 0, an index page and a tag page.
     let damaged = (40 - 35 + 32) * 4096;
-    assert_eq!(errno(file.read_at(&mut page, damaged)), libc::EIO);
+    for _ in 0..3 {
+        assert_eq!(errno(file.read_at(&mut page, damaged)), libc::EIO);
+    }
+    let records = fixture.records("FileDamaged");
+    assert_eq!(records.len(), 1, "{records:?}");
+    let told = &records[0]["additionalEventData"];
+    assert_eq!((&told["path"], &told["detail"]), (&"f".into(), &"chunk 37 does not authenticate".into()));
     // Written whole, it is healed.
     let file = OpenOptions::new().read(true).write(true).open(fixture.file("f")).unwrap();
     file.write_all_at(&[9; 4096], damaged).unwrap();

@@ -48,6 +48,25 @@ pub enum FileError {
 /// The result of an operation on a file.
 pub type Result<T> = std::result::Result<T, FileError>;
 
+impl FileError {
+    /// Whether the ciphertext is not what was written; otherwise the storage or the request is at fault.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Header(HeaderError::WrapTooLong(_)) | Self::TooLarge | Self::ReadOnly | Self::Io(_) => {
+                false
+            }
+            Self::Empty
+            | Self::Header(_)
+            | Self::Sector(..)
+            | Self::Chunk(_)
+            | Self::Unsettled(_)
+            | Self::ChunkLength { .. }
+            | Self::Length { .. }
+            | Self::Root => true,
+        }
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
