@@ -1,0 +1,260 @@
+"""Measures kmsfs beside gocryptfs and a bare FUSE passthrough: the same work on each mount, in turn, several rounds.
+
+All backing directories lie on tmpfs, so that no disk is measured. What counts is the ratio between two systems in the same round;
+the table shows the median of each figure, its spread (least to most), and the median of the ratios. Run by scripts/bench.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+class System:
+    """A filesystem under test, mounted on `mnt`."""
+
+    def __init__(self, name, base):
+        self.name = name
+        self.base = base / name
+        self.mnt = self.base / "mnt"
+        self.backing = self.base / "backing"
+        self.pid = None
+        for path in (self.mnt, self.backing):
+            path.mkdir(parents=True)
+
+    def peak_memory(self):
+        """The most memory that the daemon had, in MiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+    def drop_caches(self):
+        subprocess.run(["sync", "-f", str(self.mnt)], check=True)
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+class Kmsfs(System):
+    def __init__(self, base, binary):
+        super().__init__("kmsfs", base)
+        self.binary = binary
+        self.environment = {**os.environ, "KMSFS_HOME": str(self.base / "home")}
+
+    def command(self, *arguments):
+        run = subprocess.run([self.binary, *arguments], env=self.environment, check=True, capture_output=True, text=True)
+        return run.stdout
+
+    def mount(self):
+        self.command("setup", "--key-file", str(self.base / "key-file"))
+        key = json.loads(self.command("kms", "create-key"))["KeyMetadata"]["KeyId"]
+        self.command("init", str(self.backing), "--key", key)
+        self.command("mount", str(self.backing), str(self.mnt))
+        self.pid = json.loads(self.command("status", "--json"))[0]["pid"]
+
+    def unmount(self):
+        self.command("umount", str(self.mnt))
+
+
+class Gocryptfs(System):
+    def __init__(self, base):
+        super().__init__("gocryptfs", base)
+        self.process = None
+
+    def mount(self):
+        password = ["-q", "-extpass", "echo password"]
+        subprocess.run(["gocryptfs", *password, "-init", "-scryptn", "10", str(self.backing)], check=True)
+        command = ["gocryptfs", *password, "-fg", "-nosyslog", str(self.backing), str(self.mnt)]
+        self.process = subprocess.Popen(command)
+        self.pid = self.process.pid
+        wait_for_mount(self.mnt)
+
+    def unmount(self):
+        subprocess.run(["fusermount3", "-u", str(self.mnt)], check=True)
+        self.process.wait(60)
+
+
+class Passthrough(System):
+    def __init__(self, base, binary):
+        super().__init__("passthrough", base)
+        self.binary = binary
+        self.process = None
+
+    def mount(self):
+        self.process = subprocess.Popen([self.binary, str(self.backing), str(self.mnt)])
+        self.pid = self.process.pid
+        wait_for_mount(self.mnt)
+
+    def unmount(self):
+        subprocess.run(["umount", str(self.mnt)], check=True)
+        self.process.wait(60)
+
+
+def wait_for_mount(path):
+    until = time.monotonic() + 20
+    while not os.path.ismount(path):
+        if time.monotonic() > until:
+            raise RuntimeError(f"{path} is not mounted")
+        time.sleep(0.01)
+
+
+def timed(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def write_blocks(path, block, total):
+    data = os.urandom(block)
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(total // block):
+            file.write(data)
+
+
+def read_blocks(path, block):
+    with open(path, "rb", buffering=0) as file:
+        while file.read(block):
+            pass
+
+
+def sh(command, **paths):
+    environment = {**os.environ, **{name: str(path) for name, path in paths.items()}}
+    subprocess.run(["bash", "-c", command], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def fio(system, kind, jobs, seconds):
+    """Random 4 KiB operations a second, past the page cache."""
+    command = ["fio", "--name=x", f"--filename={system.mnt}/random", f"--rw={kind}", "--bs=4k", "--direct=1", "--ioengine=psync",
+               f"--numjobs={jobs}", "--thread", "--group_reporting", "--time_based", f"--runtime={seconds}", "--size=256M",
+               "--randrepeat=0", "--output-format=json"]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=system.base)
+    return json.loads(run.stdout)["jobs"][0]["read" if kind == "randread" else "write"]["iops"]
+
+
+def tree(base):
+    """A tree of 2,000 files as an archive: sizes as in a source tree, most of them small."""
+    source, sizes = base / "tree", random.Random(1)
+    for number in range(2000):
+        directory = source / f"d{number % 40}" / f"e{number % 7}"
+        directory.mkdir(parents=True, exist_ok=True)
+        size = int(min(sizes.lognormvariate(8, 1.3), 400_000))
+        (directory / f"file{number}").write_bytes(os.urandom(size // 2).hex().encode())
+    sh('tar -C "$base" -cf "$base/tree.tar" tree', base=base)
+    shutil.rmtree(source)
+
+
+def small_files(directory, count):
+    directory.mkdir()
+    data = os.urandom(1000)
+    for number in range(count):
+        handle = os.open(directory / str(number), os.O_CREAT | os.O_WRONLY)
+        os.write(handle, data)
+        os.close(handle)
+
+
+def read_small_files(directory, count):
+    for number in range(count):
+        handle = os.open(directory / str(number), os.O_RDONLY)
+        os.read(handle, 4096)
+        os.close(handle)
+
+
+def measure(system, base, scale):
+    """One round on one system: (figure, value, unit); of a rate more is better, of a time less."""
+    mnt, total, count = system.mnt, int(512 * MIB * scale), int(20_000 * scale)
+    seconds = max(1, round(4 * scale))
+    yield "sequential write, 1 MiB", total / MIB / timed(lambda: write_blocks(mnt / "big", MIB, total)), "MiB/s"
+    system.drop_caches()
+    yield "sequential read, 1 MiB", total / MIB / timed(lambda: read_blocks(mnt / "big", MIB)), "MiB/s"
+    os.unlink(mnt / "big")
+    yield "sequential write, 4 KiB", total / 8 / MIB / timed(lambda: write_blocks(mnt / "b", 4096, total // 8)), "MiB/s"
+    yield "sequential write, 512 B", total / 32 / MIB / timed(lambda: write_blocks(mnt / "b", 512, total // 32)), "MiB/s"
+    os.unlink(mnt / "b")
+    write_blocks(mnt / "random", MIB, 256 * MIB)
+    for kind, name in (("randread", "read"), ("randwrite", "write")):
+        for jobs in (1, 4):
+            yield f"random {name}, 4 KiB, {jobs} job{'s' if jobs > 1 else ''}", fio(system, kind, jobs, seconds), "/s"
+    os.unlink(mnt / "random")
+    yield "unpack 2,000 files", timed(lambda: sh('tar -C "$mnt" -xf "$base/tree.tar"', mnt=mnt, base=base)), "s"
+    system.drop_caches()
+    yield "ls -lR of them", timed(lambda: sh('ls -lR "$mnt/tree"', mnt=mnt)), "s"
+    yield "grep -r in them", timed(lambda: sh('grep -r zzz "$mnt/tree" || true', mnt=mnt)), "s"
+    yield "rm -r of them", timed(lambda: shutil.rmtree(mnt / "tree")), "s"
+    yield f"create {count:,} files", timed(lambda: small_files(mnt / "small", count)), "s"
+    system.drop_caches()
+    yield f"open, read, close {count:,} files", timed(lambda: read_small_files(mnt / "small", count)), "s"
+    shutil.rmtree(mnt / "small")
+    yield "peak memory", system.peak_memory(), "MiB"
+
+
+def better(ours, theirs, unit):
+    """How many times better the first is."""
+    return ours / theirs if unit.endswith("/s") else theirs / ours
+
+
+def report(results, rounds):
+    lines = [f"{'':34} {'kmsfs':>21} {'gocryptfs':>21} {'passthrough':>21}   kmsfs is better by (gocryptfs, passthrough)"]
+    rows = []
+    for figure, (unit, by_system) in results.items():
+        cells, row = [], {"figure": figure, "unit": unit, "rounds": rounds, "values": by_system}
+        for name in ("kmsfs", "gocryptfs", "passthrough"):
+            values = by_system[name]
+            digits = 2 if statistics.median(values) < 10 else 0
+            spread = f"{min(values):.{digits}f}-{max(values):.{digits}f}"
+            cells.append(f"{statistics.median(values):.{digits}f} ({spread})")
+        ratios = {}
+        for name in ("gocryptfs", "passthrough"):
+            pairs = zip(by_system["kmsfs"], by_system[name])
+            ratios[name] = statistics.median(better(ours, theirs, unit) for ours, theirs in pairs)
+        row["kmsfs_is_better_by"] = ratios
+        rows.append(row)
+        lines.append(f"{figure + ', ' + unit:34} {cells[0]:>21} {cells[1]:>21} {cells[2]:>21}   "
+                     f"{ratios['gocryptfs']:.2f}, {ratios['passthrough']:.2f}")
+    return "\n".join(lines), rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kmsfs", required=True, help="the binary")
+    parser.add_argument("--passthrough", required=True, help="the example's binary")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="a part of the full work, for trying out")
+    parser.add_argument("--json", help="where to write all values")
+    given = parser.parse_args()
+    os.umask(0o022)
+    base = Path(tempfile.mkdtemp(prefix="kmsfs-bench-", dir="/dev/shm"))
+    systems = [Kmsfs(base, given.kmsfs), Gocryptfs(base), Passthrough(base, given.passthrough)]
+    mounted, results = [], {}
+    try:
+        tree(base)
+        for system in systems:
+            system.mount()
+            mounted.append(system)
+        for turn in range(given.rounds):
+            # Who comes first changes, so that none always has the warmer machine.
+            for system in systems[turn % 3:] + systems[:turn % 3]:
+                print(f"round {turn + 1} of {given.rounds}: {system.name}", file=sys.stderr)
+                for figure, value, unit in measure(system, base, given.scale):
+                    results.setdefault(figure, (unit, {}))[1].setdefault(system.name, []).append(value)
+    finally:
+        for system in mounted:
+            system.unmount()
+        shutil.rmtree(base)
+    text, rows = report(results, given.rounds)
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    print(f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
+          f"{given.rounds} rounds: median (least-most)\n{text}")
+    if given.json:
+        Path(given.json).write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
