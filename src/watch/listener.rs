@@ -1,9 +1,9 @@
 //! A mount's end of its control socket.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +43,10 @@ impl Listener {
     pub fn bind(run_dir: &Path, handler: Arc<dyn Revoke>) -> io::Result<Self> {
         let name = format!("{}-{:08x}.{ENDING}", std::process::id(), u32::from_be_bytes(rng::bytes()));
         let path = run_dir.join(name);
-        fs::write(path.with_extension(PLACE), handler.status().mountpoint.as_os_str().as_bytes())?;
+        // The mount's process has no mask: whoever makes a file says who may read it.
+        let place =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.with_extension(PLACE));
+        place?.write_all(handler.status().mountpoint.as_os_str().as_bytes())?;
         let socket = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let ended = Arc::new(AtomicBool::new(false));
