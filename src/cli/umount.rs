@@ -94,7 +94,16 @@ fn unmount(mountpoint: &Path) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if said.contains("busy") { Err(busy()) } else { Err(CliError::new(exit::MOUNTPOINT, said)) }
+    if said.contains("busy") {
+        return Err(busy());
+    }
+    let error = CliError::new(exit::MOUNTPOINT, said.clone());
+    // Small systems lack it, and fusermount3 unmounts nothing without.
+    Err(if said.contains("/etc/mtab") {
+        error.hint("ln -s /proc/self/mounts /etc/mtab, as root")
+    } else {
+        error
+    })
 }
 
 /// Waits until the mount's process has committed everything and taken its control socket away.
