@@ -16,8 +16,9 @@ mod setup;
 mod status;
 mod umount;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -60,7 +61,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, and answers the exit code of the process.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(arguments()) {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),
     };
@@ -85,6 +86,16 @@ pub fn run() -> ExitCode {
             error.code.into()
         }
     }
+}
+
+/// The arguments of this process. mount(8) calls a filesystem's program with a directory, a mount point and options
+/// (`mount.fuse3(8)`): where the first word is an absolute path, the command is mount.
+fn arguments() -> Vec<OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| Path::new(word).is_absolute()) {
+        words.insert(1, "mount".into());
+    }
+    words
 }
 
 /// Help and version as they are; anything else in the form of every error.

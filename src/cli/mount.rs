@@ -46,8 +46,8 @@ pub struct Mount {
 
 impl Mount {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
-        let options = options::parse(&self.options)?;
-        let home = home::open(given)?;
+        let options::Given { mount: options, home } = options::parse(&self.options)?;
+        let home = home::open(home.or(given))?;
         let volume = Volume::open(&self.dir, &*home.authenticator())?;
         let mountpoint = checks::mountpoint(&self.mountpoint, volume.path(), options.nonempty)?;
         checks::system(&options)?;

@@ -64,6 +64,30 @@ fn sigterm_unmounts_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn mount_8_mounts_and_umount_8_unmounts() {
+    let fixture = Fixture::unmounted();
+    let (dir, mnt, home) = (fixture.dir(), fixture.mnt(), fixture.path("home"));
+    let bin = fixture.path("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_kmsfs"), bin.join("kmsfs")).unwrap();
+    let (dir, mnt, home, bin) = (dir.display(), mnt.display(), home.display(), bin.display());
+    // As mount(8) reads it in /etc/fstab: it hands no environment on, and the program must be where the system's are.
+    let options = format!("home={home},nofail,noatime,allow_other");
+    let script = format!(
+        "set -e; mount --bind {bin} /usr/local/sbin; mount -t fuse.kmsfs -o {options} {dir} {mnt}
+         echo content > {mnt}/f; umount {mnt}"
+    );
+    sh(&format!("unshare --mount bash -c '{script}'"));
+    let until = Instant::now() + Duration::from_secs(10);
+    while fixture.ok(&["status"]) != "Nothing is mounted.\n" {
+        assert!(Instant::now() < until, "the mount's process stays");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fixture.mount(&[]);
+    assert_eq!(fs::read(fixture.file("f")).unwrap(), b"content\n");
+}
+
+#[test]
 fn a_volume_is_mounted_once_for_writing() {
     let fixture = Fixture::new();
     let other = fixture.path("other");

@@ -1,5 +1,7 @@
 //! Mount options, as people know them from `mount(8)` and `fuse(4)`.
 
+use std::path::PathBuf;
+
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
 use crate::fs::Durability;
@@ -16,26 +18,43 @@ Options for -o:
   durability=strict    also that chunk
   threads=N            event loops [one more than the cores, at least 3]
   nonempty             mount over a directory that is not empty
+  home=DIR             where the key service lives, for a line of /etc/fstab
   suid, nosuid, dev, nodev, exec, noexec, atime, noatime, sync, async, dirsync,
-  fsname=NAME          as for any mount";
+  fsname=NAME          as for any mount
+For mount(8) and /etc/fstab the type is fuse.kmsfs:
+  /srv/vault  /mnt/plain  fuse.kmsfs  home=/srv/keys,allow_other  0  0";
 
 /// Options of the kernel alone.
 const KERNEL: [&str; 11] =
     ["suid", "nosuid", "dev", "nodev", "exec", "noexec", "atime", "noatime", "sync", "async", "dirsync"];
 
+/// What a line of `/etc/fstab` says to mount(8) and its like, and not to the filesystem.
+const FSTAB: [&str; 9] =
+    ["defaults", "auto", "noauto", "user", "nouser", "users", "owner", "nofail", "_netdev"];
+
+/// What the options say.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// How the volume is mounted.
+    pub mount: MountOptions,
+    /// The home, where an option names it.
+    pub home: Option<PathBuf>,
+}
+
 /// Reads the options of all `-o`.
 ///
 /// # Errors
 /// An option that does not exist is named.
-pub fn parse(given: &[String]) -> Result<MountOptions> {
-    let mut options = MountOptions::default();
+pub fn parse(given: &[String]) -> Result<Given> {
+    let mut options = Given::default();
     for option in given.iter().flat_map(|list| list.split(',')).filter(|option| !option.is_empty()) {
         set(&mut options, option)?;
     }
     Ok(options)
 }
 
-fn set(options: &mut MountOptions, option: &str) -> Result<()> {
+fn set(given: &mut Given, option: &str) -> Result<()> {
+    let options = &mut given.mount;
     let (name, value) = match option.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (option, None),
@@ -44,8 +63,10 @@ fn set(options: &mut MountOptions, option: &str) -> Result<()> {
         ("ro", None) => options.read_only = true,
         ("rw", None) => options.read_only = false,
         ("allow_other", None) => options.allow_other = true,
-        // On at any rate; and what an fstab line may say besides.
-        ("default_permissions" | "defaults", None) => (),
+        // On at any rate.
+        ("default_permissions", None) => (),
+        ("home", Some(dir)) if !dir.is_empty() => given.home = Some(dir.into()),
+        (name, None) if FSTAB.contains(&name) => (),
         ("nonempty", None) => options.nonempty = true,
         ("durability", Some("default")) => options.durability = Durability::Default,
         ("durability", Some("strict")) => options.durability = Durability::Strict,
@@ -69,7 +90,7 @@ mod tests {
     use super::*;
 
     fn parsed(list: &str) -> Result<MountOptions> {
-        parse(&[list.to_owned()])
+        parse(&[list.to_owned()]).map(|given| given.mount)
     }
 
     #[test]
