@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, Timespec, Timestamps};
 
@@ -222,5 +224,25 @@ fn a_time_set_right_after_closing_stays() {
     for number in 0..600 {
         let facts = fs::metadata(fixture.dir().join(format!("f{number}"))).unwrap();
         assert_eq!((facts.mtime(), facts.mtime_nsec()), (1_000_000_000 + number, 5), "file {number}");
+    }
+}
+
+#[test]
+fn a_write_beside_an_fsync_keeps_its_time() {
+    let fixture = Fixture::new();
+    let file = File::create(fixture.file("f")).unwrap();
+    for round in 0..200_u64 {
+        // The file grew: there is a header to write when it is synced.
+        file.write_all_at(&[1; 4096], round * 4096).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        let began = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        thread::scope(|scope| {
+            scope.spawn(|| file.sync_all().unwrap());
+            thread::sleep(Duration::from_micros(round * 17 % 1500));
+            file.write_all_at(b"y", 100).unwrap();
+        });
+        let facts = fs::metadata(fixture.file("f")).unwrap();
+        let modified = (facts.mtime(), facts.mtime_nsec());
+        assert!(modified >= (began.tv_sec, began.tv_nsec), "round {round}: {modified:?} is before {began:?}");
     }
 }
