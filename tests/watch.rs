@@ -1,6 +1,7 @@
 //! Control sockets: who changes a key reaches every live mount, and no dead or hostile one holds it up.
 
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use kmsfs::datakey::KeyArn;
 use kmsfs::watch::{Listener, MountStatus, Revoke, RevokeReport, announce, mounts};
+use rustix::fs::inotify::{self, WatchFlags};
 
 struct Mount {
     point: &'static str,
@@ -75,6 +77,26 @@ fn a_dead_mounts_socket_is_ignored_and_removed() {
     let report = announce(run.path(), &key(), LIMIT).unwrap();
     assert_eq!((report.confirmed.len(), report.failed.len()), (0, 0));
     assert_eq!(std::fs::read_dir(run.path()).unwrap().count(), 0);
+}
+
+/// A socket refuses connections from when it is bound until it listens: under its own name it would be taken for a dead mount's
+/// then, and removed, and nobody would ask the mount again.
+#[test]
+fn a_socket_has_its_name_only_when_it_listens() {
+    let run = tempfile::tempdir().unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, run.path(), WatchFlags::CREATE | WatchFlags::MOVED_TO).unwrap();
+    let listener = Listener::bind(run.path(), Arc::new(Mount::new("/a"))).unwrap();
+    let name = listener.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut came = Vec::new();
+    while let Ok(event) = events.next() {
+        if event.file_name().is_some_and(|file| file.to_bytes() == name.as_bytes()) {
+            came.push(event.events());
+        }
+    }
+    assert_eq!(came, [inotify::ReadFlags::MOVED_TO]);
 }
 
 #[test]

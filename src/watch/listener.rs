@@ -1,5 +1,6 @@
 //! A mount's end of its control socket.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +23,8 @@ use crate::datakey::KeyArn;
 pub const ENDING: &str = "sock";
 /// The ending of the file beside it that names the mount point, for a mount that does not answer.
 pub const PLACE: &str = "mount";
+/// The ending of a socket's name before it listens.
+const WAITING: &str = "new";
 /// How long a connection may take to say what it wants.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Connections that are answered at a time; more are refused.
@@ -43,12 +46,7 @@ impl Listener {
     pub fn bind(run_dir: &Path, handler: Arc<dyn Revoke>) -> io::Result<Self> {
         let name = format!("{}-{:08x}.{ENDING}", std::process::id(), u32::from_be_bytes(rng::bytes()));
         let path = run_dir.join(name);
-        // The mount's process has no mask: whoever makes a file says who may read it.
-        let place =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.with_extension(PLACE));
-        place?.write_all(handler.status().mountpoint.as_os_str().as_bytes())?;
-        let socket = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let socket = listen(&path, handler.status().mountpoint.as_os_str()).inspect_err(|_| remove(&path))?;
         let ended = Arc::new(AtomicBool::new(false));
         let until = ended.clone();
         let thread = thread::Builder::new()
@@ -73,6 +71,21 @@ impl Drop for Listener {
         }
         remove(&self.path);
     }
+}
+
+/// Makes a socket that listens, and the file beside it. It gets its name last: between bind(2) and listen(2) it refuses
+/// connections as a dead mount's does, and who found it then would remove it.
+fn listen(path: &Path, place: &OsStr) -> io::Result<UnixListener> {
+    let mut beside =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.with_extension(PLACE))?;
+    beside.write_all(place.as_bytes())?;
+    let waiting = path.with_extension(WAITING);
+    let socket = UnixListener::bind(&waiting)?;
+    let named = fs::set_permissions(&waiting, fs::Permissions::from_mode(0o600));
+    named.and_then(|()| fs::rename(&waiting, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&waiting);
+    })?;
+    Ok(socket)
 }
 
 /// Takes a socket away, and what lies beside it.
