@@ -18,7 +18,7 @@ impl<const N: usize> Secret<N> {
         Ok(secret)
     }
 
-    /// A secret of fresh random bytes from the operating system's generator.
+    /// A secret of fresh random bytes.
     pub fn random() -> Self {
         let mut secret = Self(Box::new([0; N]));
         super::rng::fill(&mut *secret.0);
