@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::crypto::SYMMETRIC;
 use super::{Context, Decode, Reply, Request};
 use crate::clock::Timestamp;
 use crate::kms::fields::{Fields, not_supported};
@@ -17,7 +18,6 @@ use crate::kms::{AwsError, KmsError};
 const KEYS_MAX: usize = 100_000;
 /// Characters in a description.
 const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=8192;
-const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
 const ENCRYPT_DECRYPT: &str = "ENCRYPT_DECRYPT";
 
 const SPECS: &[&str] = &[
