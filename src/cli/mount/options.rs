@@ -16,7 +16,7 @@ Options for -o:
   durability=default   what fsync confirmed survives a loss of power, but for a
                        chunk that was being overwritten when it happened
   durability=strict    also that chunk
-  threads=N            event loops [one more than the cores, at least 3]
+  threads=N            event loops, at least 2 [one more than the cores, 3 to 16]
   nonempty             mount over a directory that is not empty
   home=DIR             where the key service lives, for a line of /etc/fstab
   suid, nosuid, dev, nodev, exec, noexec, atime, noatime, sync, async, dirsync,
