@@ -1,6 +1,6 @@
 //! The list of files that may be dirty: what a mount after a kill has to recover.
 //!
-//! A file is listed before its header turns dirty and leaves the list after it is clean and synced. The list is a log of
+//! A file is listed before its header turns dirty and leaves the list after it is clean. The list is a log of
 //! records, each appended by one write; what a kill cut off at its end is left out when it is read. It says where to look and
 //! nothing more: the file's own header decides.
 //!
