@@ -1,11 +1,11 @@
 //! `kmsfs umount`.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -17,7 +17,7 @@ use crate::store::Home;
 use crate::watch;
 
 /// How long the mount's process is waited for after the unmount.
-const END_LIMIT: Duration = Duration::from_secs(60);
+const END_LIMIT: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 /// Unmount, and wait until everything is committed.
 #[derive(Debug, Args)]
@@ -38,9 +38,10 @@ impl Umount {
             )
             .hint("kmsfs status lists the mounts"));
         }
+        let process = home.as_ref().and_then(|home| process_of(home, &mountpoint));
         unmount(&mountpoint)?;
-        if let Some(home) = &home {
-            wait_for_end(home, &mountpoint)?;
+        if let Some(process) = process {
+            wait_for_end(&process, &mountpoint)?;
         }
         done()
     }
@@ -106,21 +107,24 @@ fn unmount(mountpoint: &Path) -> Result<()> {
     })
 }
 
-/// Waits until the mount's process has committed everything and taken its control socket away.
-fn wait_for_end(home: &Home, mountpoint: &Path) -> Result<()> {
-    let until = Instant::now() + END_LIMIT;
-    loop {
-        let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
-        if !mounts.iter().any(|mount| mount.mountpoint == mountpoint) {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            return Err(CliError::new(
-                exit::MOUNTPOINT,
-                format!("{} is unmounted, but its process has not ended", mountpoint.display()),
-            )
-            .hint("kmsfs status names the process"));
-        }
-        thread::sleep(Duration::from_millis(5));
+/// The process that serves a mount, held so that its number cannot be given to another.
+fn process_of(home: &Home, mountpoint: &Path) -> Option<OwnedFd> {
+    let mounts = watch::mounts(home.run_dir()).ok()?;
+    let mount = mounts.iter().find(|mount| mount.mountpoint == mountpoint)?;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(mount.pid).ok()?)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+/// Waits until the mount's process has ended: it has committed everything then.
+fn wait_for_end(process: &OwnedFd, mountpoint: &Path) -> Result<()> {
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
+    match rustix::io::retry_on_intr(|| rustix::event::poll(&mut ended, Some(&END_LIMIT))) {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err(CliError::new(
+            exit::MOUNTPOINT,
+            format!("{} is unmounted, but its process has not ended", mountpoint.display()),
+        )
+        .hint("kmsfs status names the process; a container that was started meanwhile may have a copy of the mount")),
+        Err(errno) => Err(CliError::io(mountpoint, &errno.into())),
     }
 }

@@ -67,9 +67,11 @@ impl Filesystem {
     pub fn fsync(&self, handle: u64) -> Result<()> {
         let handle = self.files.find(handle)?;
         let Some(lease) = handle.inode.content.lease.lock().clone() else { return Ok(()) };
-        // A revocation has committed and synced everything: then there is nothing left to do.
         let _inside = lease.look();
-        let Some(loaded) = handle.inode.content.current() else { return Ok(()) };
+        let Some(loaded) = handle.inode.content.current() else {
+            // A revocation has committed the file and wiped its keys; what it wrote may still be on its way to the disk.
+            return Ok(rustix::fs::fsync(handle.inode.open(OFlags::RDONLY)?)?);
+        };
         keeping_times(&handle.inode, loaded.engine.backing().descriptor(), || {
             loaded.engine.sync().map_err(|error| self.damaged(&handle.inode, error))
         })

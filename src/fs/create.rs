@@ -76,15 +76,16 @@ impl Filesystem {
             AtFlags::SYMLINK_FOLLOW,
         )?;
         let stat = rustix::fs::fstat(&unnamed.fd)?;
-        let inode = self.table.remember(&stat, &parent, name);
-        *inode.content.lease.lock() = Some(lease.clone());
-        lease.enlist(&inode);
-        let mut opens = inode.content.opens.lock();
-        opens.all += 1;
-        opens.writers += 1;
-        let loaded = Loaded { engine, file_id, wrapped, context, writable: true };
-        *inode.content.loaded.write() = Some(Arc::new(loaded));
-        drop(opens);
+        let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable: true });
+        // Whoever finds the file finds its engine: two over one file would destroy it.
+        let inode = self.table.remember_prepared(&stat, &parent, name, |inode| {
+            let mut opens = inode.content.opens.lock();
+            opens.all += 1;
+            opens.writers += 1;
+            *inode.content.lease.lock() = Some(lease.clone());
+            inode.content.loaded.write().get_or_insert(loaded);
+            lease.enlist(inode);
+        });
         let attr = Attr::new(inode.ino, stat, inode.content.open_size(), super::attr::CACHE_TIME);
         let handle = self.hand_out(FileHandle { inode, writes: true, asker });
         Ok((Answer::under(attr, inside), handle))

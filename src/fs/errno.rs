@@ -54,8 +54,7 @@ impl FsError {
             Self::Os(errno) => *errno,
             Self::Key(error) => key_errno(error),
             Self::File { error, .. } => file_errno(error),
-            Self::Volume(VolumeError::Io(_, error)) => os_errno(error),
-            Self::Volume(_) => Errno::IO,
+            Self::Volume(error) => volume_errno(error),
             Self::Stale => Errno::STALE,
             // The name cannot be had, whoever asks: not a matter of permission bits.
             Self::Reserved => Errno::PERM,
@@ -73,7 +72,12 @@ impl FsError {
             Self::Os(_) | Self::Stale | Self::Reserved | Self::ReadOnlyAttribute => Level::Debug,
             Self::ReadOnlyMount | Self::Invalid | Self::Unsupported => Level::Debug,
             Self::Key(DataKeyError::Inauthentic | DataKeyError::Failed(_)) => Level::Error,
-            Self::Key(_) => Level::Info,
+            Self::Key(
+                DataKeyError::Unusable(..)
+                | DataKeyError::Denied(_)
+                | DataKeyError::Unreachable(_)
+                | DataKeyError::NotFound(_),
+            ) => Level::Info,
             Self::File { .. } | Self::Volume(_) => Level::Error,
         }
     }
@@ -92,6 +96,20 @@ fn key_errno(error: &DataKeyError) -> Errno {
     }
 }
 
+/// What is wrong with a volume's own records, to a program.
+fn volume_errno(error: &VolumeError) -> Errno {
+    match error {
+        VolumeError::Io(_, error) => os_errno(error),
+        VolumeError::NotAVolume(_)
+        | VolumeError::AlreadyAVolume(_)
+        | VolumeError::NotEmpty(_)
+        | VolumeError::NewerFormat { .. }
+        | VolumeError::OtherHome { .. }
+        | VolumeError::Tampered(_)
+        | VolumeError::Locked { .. } => Errno::IO,
+    }
+}
+
 /// What damage, or a full disk, means to a program.
 fn file_errno(error: &FileError) -> Errno {
     match error {
@@ -101,7 +119,14 @@ fn file_errno(error: &FileError) -> Errno {
         FileError::ReadOnly => Errno::ACCESS,
         FileError::Header(HeaderError::WrapTooLong(_)) => Errno::NAMETOOLONG,
         FileError::Empty
-        | FileError::Header(_)
+        | FileError::Header(
+            HeaderError::Empty
+            | HeaderError::NotAHeader
+            | HeaderError::NewerVersion(_)
+            | HeaderError::UnknownSuite(_)
+            | HeaderError::Malformed(_)
+            | HeaderError::Inauthentic,
+        )
         | FileError::Sector(..)
         | FileError::Chunk(_)
         | FileError::Unsettled(_)

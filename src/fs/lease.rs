@@ -87,13 +87,26 @@ impl LeaseState {
 }
 
 /// The right to be at work on content of one CMK. A revocation waits until all of them are dropped.
-pub type Inside = ArcRwLockReadGuard<RawRwLock, LeaseState>;
+#[derive(Debug)]
+pub struct Inside {
+    _guard: ArcRwLockReadGuard<RawRwLock, LeaseState>,
+    is_live: bool,
+}
+
+impl Inside {
+    /// Whether the CMK was usable, and no revocation had begun, when it was given.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+}
 
 /// The lease of all files of one CMK in this mount.
 #[derive(Debug)]
 pub struct KeyLease {
     key: KeyArn,
     gate: Arc<RwLock<LeaseState>>,
+    /// Why the gate is being closed, from before those inside are waited for: nobody else enters meanwhile, or waits to.
+    closing: RwLock<Option<Usability>>,
     /// Every inode whose content was opened under this CMK and which the kernel has not forgotten: its pages may be
     /// in the cache although no handle is open.
     inodes: Mutex<HashMap<u64, Arc<Inode>>>,
@@ -106,6 +119,7 @@ impl KeyLease {
         Self {
             key,
             gate: Arc::new(RwLock::new(LeaseState::Live)),
+            closing: RwLock::default(),
             inodes: Mutex::default(),
             turn: Mutex::new(()),
         }
@@ -121,34 +135,63 @@ impl KeyLease {
     /// # Errors
     /// Why the CMK's files cannot be used.
     pub fn enter(&self, access: Access) -> Result<Inside, Usability> {
-        // A waiting revocation must not wait for a request that waits behind it: no request enters twice.
-        let inside = self.gate.read_arc();
-        inside.admits(access).map(|()| inside)
+        let unless_closing = || match self.closing() {
+            Some(usability) => LeaseState::Draining(usability).admits(access),
+            None => Ok(()),
+        };
+        unless_closing()?;
+        // Whoever is let in does not wait behind a revocation that waits for others: it may be one of few that answer the kernel.
+        let guard = self.gate.read_arc_recursive();
+        guard.admits(access)?;
+        // A revocation may have begun between the two looks.
+        unless_closing()?;
+        Ok(self.inside(guard))
     }
 
     /// Enters whatever the state; for answers that only depend on it (attributes). One request may look at several
     /// files of a lease, so looking does not wait behind a revocation that waits for that very request.
     pub fn look(&self) -> Inside {
-        self.gate.read_arc_recursive()
+        self.inside(self.gate.read_arc_recursive())
+    }
+
+    fn inside(&self, guard: ArcRwLockReadGuard<RawRwLock, LeaseState>) -> Inside {
+        let is_live = matches!(*guard, LeaseState::Live) && self.closing().is_none();
+        Inside { _guard: guard, is_live }
+    }
+
+    fn closing(&self) -> Option<Usability> {
+        *self.closing.read()
+    }
+
+    /// Begins to close the gate: from now on requests are refused, whether or not those inside ever leave.
+    pub fn close(&self, usability: Usability) {
+        *self.closing.write() = Some(usability);
+    }
+
+    /// The CMK is usable (again). `None` as of [`KeyLease::shift`].
+    pub fn reopen(&self, limit: Duration) -> Option<()> {
+        if self.state() != LeaseState::Live {
+            return self.shift(LeaseEvent::KeyUsable, limit, || ());
+        }
+        // A gate that was never closed, because somebody inside is stuck, opens without waiting for them.
+        *self.closing.write() = None;
+        Some(())
     }
 
     /// Applies `event` after everyone inside has left, and runs `then` while nobody can enter.
-    pub fn shift<T>(&self, event: LeaseEvent, then: impl FnOnce() -> T) -> T {
-        let mut state = self.gate.write();
-        *state = state.after(event);
-        then()
-    }
-
-    /// As [`KeyLease::shift`], but `None` after `limit`: someone inside is stuck, on a backing directory that hangs.
-    pub fn try_shift(&self, event: LeaseEvent, limit: Duration) -> Option<()> {
+    ///
+    /// `None` after `limit`: someone inside is stuck, on a backing directory that hangs. The state is then as it was, and a gate
+    /// that was being closed goes on refusing.
+    pub fn shift<T>(&self, event: LeaseEvent, limit: Duration, then: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.gate.try_write_for(limit)?;
         *state = state.after(event);
-        Some(())
+        *self.closing.write() = None;
+        Some(then())
     }
 
     /// The state at this moment.
     pub fn state(&self) -> LeaseState {
-        *self.gate.read()
+        *self.gate.read_recursive()
     }
 
     /// Runs one revocation or revival at a time.
@@ -254,11 +297,17 @@ mod tests {
     fn closing_the_gate_waits_for_who_is_inside() {
         let lease = KeyLease::new(KeyArn::new("arn"));
         let inside = lease.enter(Access::Read).unwrap();
-        let lost = LeaseEvent::KeyLost(Usability::Disabled);
-        assert!(lease.try_shift(lost, Duration::from_millis(10)).is_none());
+        assert!(inside.is_live());
+        let (lost, limit) = (LeaseEvent::KeyLost(Usability::Disabled), Duration::from_millis(10));
+        lease.close(Usability::Disabled);
+        assert!(lease.shift(lost, limit, || ()).is_none());
         assert_eq!(lease.state(), LeaseState::Live);
+        // Who is stuck inside does not keep the gate open for others.
+        assert_eq!(lease.enter(Access::Read).unwrap_err(), Usability::Disabled);
+        assert!(lease.enter(Access::WriteBack).is_ok());
+        assert!(!lease.look().is_live());
         drop(inside);
-        lease.try_shift(lost, Duration::from_millis(10)).unwrap();
+        lease.shift(lost, limit, || ()).unwrap();
         assert_eq!(lease.enter(Access::Read).unwrap_err(), Usability::Disabled);
         assert!(lease.enter(Access::WriteBack).is_ok());
     }

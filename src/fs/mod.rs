@@ -46,15 +46,14 @@ pub use inode::ROOT;
 pub use setattr::{SetTime, Setattr};
 pub use xattr::XattrMode;
 
+pub use crate::volume::RESERVED;
+
 use attr::CACHE_TIME;
 use handle::{DirHandles, FileHandles};
 use inode::Inode;
-use lease::{Inside, LeaseState, Leases};
+use lease::{Inside, Leases};
 use revoke::KernelCache;
 use table::InodeTable;
-
-/// The name at a volume's root that belongs to kmsfs itself.
-pub const RESERVED: &str = ".kmsfs";
 
 /// Who sends a request.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +91,7 @@ impl<T> Answer<T> {
 
     /// Whether the kernel may keep what the answer says.
     fn is_cacheable(&self) -> bool {
-        self.inside.as_ref().is_none_or(|state| matches!(**state, LeaseState::Live))
+        self.inside.as_ref().is_none_or(Inside::is_live)
     }
 }
 

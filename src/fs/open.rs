@@ -1,6 +1,7 @@
 //! Opening and closing regular files, and the way of every request to a file's engine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -10,7 +11,7 @@ use super::errno::{FsError, Result};
 use super::file::{CryptFile, FileError, Identity};
 use super::handle::FileHandle;
 use super::inode::Inode;
-use super::lease::{Access, Inside, KeyLease, LeaseEvent, LeaseState};
+use super::lease::{Access, Inside, KeyLease, LeaseState};
 use super::loaded::{Engine, Loaded};
 use super::setattr::keeping_times;
 use super::{Answer, Caller, Filesystem};
@@ -210,7 +211,7 @@ impl Filesystem {
                 if matches!(lease.state(), LeaseState::Revoked(_))
                     && self.keys.state(lease.key()) == Ok(Usability::Usable)
                 {
-                    lease.shift(LeaseEvent::KeyUsable, || ());
+                    lease.reopen(REVIVAL_LIMIT);
                 }
             });
             if let Ok(inside) = lease.enter(access) {
@@ -299,5 +300,7 @@ impl Filesystem {
     }
 }
 
+/// How long a request waits for others, to make a lease live again that was revoked: only who settles can be inside.
+const REVIVAL_LIMIT: Duration = Duration::from_millis(100);
 /// How often an open starts anew because the header changed hands meanwhile.
 const ATTEMPTS: usize = 3;

@@ -2,7 +2,7 @@
 //!
 //! The order is what makes it complete:
 //!
-//! 1. *Gate*. The lease goes to Draining, which waits for every request inside. From here on no content leaves the
+//! 1. *Gate*. New requests are refused at once, and those inside are waited for; then the lease is Draining. From here on no content leaves the
 //!    mount's process, and attributes are answered with no time to keep, so that the kernel asks before each buffered
 //!    read (`FUSE_AUTO_INVAL_DATA`) and is refused.
 //! 2. *Invalidate*. The kernel drops the attributes and then the pages of every inode of the CMK, opened or merely
@@ -44,6 +44,8 @@ pub struct Revocation {
 const DROPPERS: usize = 4;
 /// How long requests inside a lease are waited for.
 const GATE_LIMIT: Duration = Duration::from_secs(8);
+/// Why a revocation is not complete.
+const STUCK: &str = "requests in flight did not end: the backing directory does not answer";
 
 impl Filesystem {
     /// Where the kernel's caches can be reached, once there is a mount. Only the first call counts.
@@ -65,7 +67,7 @@ impl Filesystem {
         let Some(lease) = self.leases.existing(key) else { return Ok(Revocation::default()) };
         lease.in_turn(|| match self.keys.state(key) {
             Ok(Usability::Usable) => {
-                lease.shift(LeaseEvent::KeyUsable, || ());
+                lease.reopen(GATE_LIMIT).ok_or(STUCK)?;
                 Ok(Revocation::default())
             }
             Ok(usability) => self.revoke(&lease, usability),
@@ -74,21 +76,32 @@ impl Filesystem {
     }
 
     fn revoke(&self, lease: &KeyLease, usability: Usability) -> Result<Revocation, String> {
-        lease
-            .try_shift(LeaseEvent::KeyLost(usability), GATE_LIMIT)
-            .ok_or("requests in flight did not end: the backing directory does not answer")?;
+        lease.close(usability);
+        if lease.shift(LeaseEvent::KeyLost(usability), GATE_LIMIT, || ()).is_none() {
+            // The pages of what is stuck cannot be dropped: asking would be stuck as well. But the kernel asks before each buffered
+            // read from now on, and is refused.
+            self.drop_attributes(&lease.inodes());
+            return Err(STUCK.to_owned());
+        }
         // Whoever opened a file before the gate closed has enlisted it by now.
         let inodes = lease.inodes();
+        self.drop_attributes(&inodes);
         if let Some(kernel) = self.kernel.get() {
-            inodes.iter().for_each(|inode| kernel.drop_attributes(inode.ino));
             drop_all_pages(&**kernel, &inodes);
         }
-        let mut outcome = lease.shift(LeaseEvent::Drained, || self.wipe(&inodes));
+        let wiped = lease.shift(LeaseEvent::Drained, GATE_LIMIT, || self.wipe(&inodes));
+        let mut outcome = wiped.ok_or(STUCK)?;
         if let Some(kernel) = self.kernel.get() {
             drop_all_pages(&**kernel, &inodes);
         }
         outcome.inodes = inodes.len();
         Ok(outcome)
+    }
+
+    fn drop_attributes(&self, inodes: &[Arc<Inode>]) {
+        if let Some(kernel) = self.kernel.get() {
+            inodes.iter().for_each(|inode| kernel.drop_attributes(inode.ino));
+        }
     }
 
     /// Commits and drops the engines of `inodes`. Nobody is inside the lease.

@@ -72,15 +72,23 @@ impl InodeTable {
             inode.settle(parent, name);
             return inode.clone();
         }
+        self.remember_prepared(stat, parent, name, |_| ())
+    }
+
+    /// As [`InodeTable::remember`]; the inode is prepared before anybody else can find it.
+    pub fn remember_prepared(
+        &self,
+        stat: &Stat,
+        parent: &Arc<Inode>,
+        name: &OsStr,
+        prepare: impl FnOnce(&Arc<Inode>),
+    ) -> Arc<Inode> {
+        let ino = self.number(stat);
         let mut inodes = self.inodes.write();
-        let inode = match inodes.get(&ino).filter(|inode| inode.is(stat)) {
-            Some(inode) => inode.clone(),
-            None => {
-                let inode = Arc::new(Inode::found(ino, stat, parent, name));
-                inodes.insert(ino, inode.clone());
-                inode
-            }
-        };
+        let known = inodes.get(&ino).filter(|inode| inode.is(stat)).cloned();
+        let inode = known.unwrap_or_else(|| Arc::new(Inode::found(ino, stat, parent, name)));
+        prepare(&inode);
+        inodes.insert(ino, inode.clone());
         inode.looked_up();
         inode.settle(parent, name);
         inode

@@ -28,7 +28,7 @@ use crate::datakey::Authenticator;
 use config::VolumeConfig;
 pub use error::VolumeError;
 
-/// The directory of a volume's own records.
+/// The directory of a volume's own records: a name at its root that a mount neither shows nor gives away.
 pub const RESERVED: &str = ".kmsfs";
 /// The configuration's name in it.
 pub const CONFIG: &str = "volume.json";

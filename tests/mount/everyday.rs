@@ -206,7 +206,7 @@ fn a_time_set_right_after_closing_stays() {
     let fixture = Fixture::new();
     let path = |number: i64| fixture.file(&format!("f{number}"));
     let time = |number| Timespec { tv_sec: 1_000_000_000 + number, tv_nsec: 5 };
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for worker in 0..3 {
             let (path, time) = (&path, &time);
             scope.spawn(move || {

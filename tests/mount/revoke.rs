@@ -182,3 +182,15 @@ fn a_stopped_mount_is_named_and_follows_when_it_runs_again() {
     fixture.with_key("enable-key", &fixture.key);
     assert_eq!(fs::read(fixture.file("f")).unwrap(), b"content");
 }
+
+#[test]
+fn an_fsync_after_the_revocation_goes_to_the_ciphertext() {
+    let fixture = Fixture::new();
+    let mut file = File::create(fixture.file("f")).unwrap();
+    file.write_all(b"content").unwrap();
+    fixture.with_key("disable-key", &fixture.key);
+    // No key is needed to make ciphertext durable; and what is not there any more is no success.
+    file.sync_all().unwrap();
+    fs::remove_file(fixture.dir().join("f")).unwrap();
+    assert_eq!(errno(file.sync_all()), libc::ESTALE);
+}
