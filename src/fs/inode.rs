@@ -41,7 +41,7 @@ pub struct Inode {
     /// How many references the kernel holds (FUSE `nlookup`), and one for each open handle.
     lookups: AtomicU64,
     place: Mutex<Place>,
-    /// Held while times are set, or kept over a commit; taken before `place`.
+    /// Held while times or privileges are set, or kept over a commit; taken before `place`.
     pub times: Mutex<()>,
     /// Data key and chunk engine; used for regular files only.
     pub content: Content,

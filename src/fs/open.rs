@@ -13,7 +13,7 @@ use super::handle::FileHandle;
 use super::inode::Inode;
 use super::lease::{Access, Inside, KeyLease, LeaseState};
 use super::loaded::{Engine, Loaded};
-use super::setattr::keeping_times;
+use super::setattr::keeping_attributes;
 use super::{Answer, Caller, Filesystem};
 use crate::datakey::{Asker, DataKeyError, Incident, Usability};
 
@@ -128,7 +128,7 @@ impl Filesystem {
     pub(super) fn commit(&self, inode: &Inode, loaded: &Loaded) -> Result<()> {
         let mut listed = inode.content.listed.lock();
         if loaded.engine.is_dirty() {
-            keeping_times(inode, loaded.engine.backing().descriptor(), || {
+            keeping_attributes(inode, loaded.engine.backing().descriptor(), || {
                 loaded.engine.commit_clean().map_err(|error| self.damaged(inode, error))
             })?;
         }
@@ -250,7 +250,7 @@ impl Filesystem {
         let context = self.context(&file_id);
         let data_key = self.keys.unwrap(asker, &wrapped, &context)?;
         let fd = backing.descriptor().clone();
-        let engine = keeping_times(inode, &fd, || {
+        let engine = keeping_attributes(inode, &fd, || {
             CryptFile::open(backing, &identity, &data_key, writable, self.options.durability)
                 .map_err(|error| self.damaged(inode, error))
         })?;

@@ -11,7 +11,7 @@ use super::errno::{FsError, Result};
 use super::file::CryptFile;
 use super::inode::Inode;
 use super::loaded::Engine;
-use super::setattr::with_time_kept;
+use super::setattr::with_attributes_kept;
 use super::{Caller, Filesystem};
 use crate::datakey::Incident;
 use crate::envelope::FileId;
@@ -68,7 +68,7 @@ impl Filesystem {
         let context = self.context(file_id);
         let data_key = self.keys.unwrap(&asker, identity.wrapped(), &context)?;
         let fd = backing.descriptor().clone();
-        with_time_kept(&fd, || {
+        with_attributes_kept(&fd, || {
             let engine = CryptFile::open(backing, &identity, &data_key, true, self.options.durability);
             engine.and_then(|engine| engine.commit_clean()).map_err(damaged)
         })?;

@@ -2,12 +2,19 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 
 use super::errno::Result;
 use super::inode::{Inode, descriptor_path};
 use super::lease::Access;
 use super::{Answer, Attr, Caller, Filesystem};
+
+/// A file's capabilities (`capabilities(7)`).
+const CAPABILITIES: &str = "security.capability";
+
+/// More than the longest value that they have (`struct vfs_ns_cap_data`, capability.h).
+const CAPABILITIES_MAX: usize = 64;
 
 /// A time to set.
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +66,7 @@ impl Filesystem {
             self.resize(&inode, &engaged, size, caller)?;
         }
         if change.uid.is_some() || change.gid.is_some() {
-            let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-            let (uid, gid) = (change.uid.map(Uid::from_raw), change.gid.map(Gid::from_raw));
-            rustix::fs::chownat(&*inode.pin()?, c"", uid, gid, flags)?;
+            inode.chown(change.uid.map(Uid::from_raw), change.gid.map(Gid::from_raw))?;
         }
         if let Some(mode) = change.mode {
             inode.chmod(Mode::from_raw_mode(mode))?;
@@ -74,15 +79,24 @@ impl Filesystem {
 }
 
 impl Inode {
-    /// Sets the permission bits.
+    /// Sets the owner and the group, which takes privileges away: after or before a commit that keeps them.
+    fn chown(&self, uid: Option<Uid>, gid: Option<Gid>) -> Result<()> {
+        // Pinned before the lock, here and below: a recovery holds the lock, and keeps others from the open file meanwhile.
+        let fd = self.pin()?;
+        let _alone = self.times.lock();
+        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::chownat(&*fd, c"", uid, gid, flags)?)
+    }
+
+    /// Sets the permission bits, after or before a commit that keeps them.
     pub(super) fn chmod(&self, mode: Mode) -> Result<()> {
-        let pinned = self.pin()?;
-        Ok(rustix::fs::chmod(descriptor_path(pinned.as_fd()), mode)?)
+        let fd = self.pin()?;
+        let _alone = self.times.lock();
+        Ok(rustix::fs::chmod(descriptor_path(fd.as_fd()), mode)?)
     }
 
     /// Sets times, after or before a commit that keeps them and never within it.
     fn set_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
-        // Pinned before the lock: a recovery holds the lock, and keeps others from the open file meanwhile.
         let fd = self.pin()?;
         let _alone = self.times.lock();
         let times = Timestamps { last_access: timespec(atime), last_modification: timespec(mtime) };
@@ -91,28 +105,93 @@ impl Inode {
     }
 }
 
-/// Runs `write`, which writes to the backing file of `inode`, open as `fd`, without changing what a program sees of it (a commit
-/// of the header, a recovery). A program that sets times meanwhile waits: a file is committed after `close(2)` has returned, and
-/// `utimensat(2)` often follows at once.
+/// Runs `write`, which writes to the backing file of `inode`, open as `fd`, and keeps its time of last modification. A program that
+/// sets times meanwhile waits; the kernel lets none write to a file that is being synced.
 pub(super) fn keeping_times<T>(inode: &Inode, fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
     let _alone = inode.times.lock();
-    with_time_kept(fd, write)
+    let before = Kept { stat: rustix::fs::fstat(fd)?, capabilities: Vec::new() };
+    let outcome = write()?;
+    before.put_time_back(fd);
+    Ok(outcome)
 }
 
-/// Runs `write`, which writes to the file open as `fd`, and puts its time of last modification back.
-pub(super) fn with_time_kept<T>(fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
-    let before = rustix::fs::fstat(fd)?;
-    let outcome = write()?;
-    let after = rustix::fs::fstat(fd)?;
-    if (before.st_mtime, before.st_mtime_nsec) != (after.st_mtime, after.st_mtime_nsec) {
-        let mtime = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
-        let times = Timestamps { last_access: timespec(None), last_modification: mtime };
-        // Only the owner may: where the mount's process is someone else, a newer time is the lesser evil.
-        if let Err(errno) = rustix::fs::futimens(fd, &times) {
+/// As [`keeping_times`], where no program writes to the file meanwhile: the privileges stay too, which every write to the backing
+/// file takes away. `cp -a` and tar give them before they close the file, and so before its commit; and they often set times
+/// when `close(2)` has returned, and a commit is still under way.
+pub(super) fn keeping_attributes<T>(
+    inode: &Inode,
+    fd: &OwnedFd,
+    write: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let _alone = inode.times.lock();
+    with_attributes_kept(fd, write)
+}
+
+/// Runs `write`, which writes to the file open as `fd` without changing what a program sees of it: a commit of the header, a
+/// recovery.
+pub(super) fn with_attributes_kept<T>(fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = Kept::of(fd)?;
+    let outcome = write();
+    before.put_privileges_back(fd);
+    let outcome = outcome?;
+    before.put_time_back(fd);
+    Ok(outcome)
+}
+
+/// What a write to a backing file changes of what a program sees, as it was before: times, and what the file lends to who executes
+/// it: the set-user-id and set-group-id bits and the capabilities.
+struct Kept {
+    stat: Stat,
+    capabilities: Vec<u8>,
+}
+
+impl Kept {
+    fn of(fd: &OwnedFd) -> rustix::io::Result<Self> {
+        Ok(Self { stat: rustix::fs::fstat(fd)?, capabilities: capabilities(fd)? })
+    }
+
+    /// Only the owner may: where the mount's process is someone else, a newer time is the lesser evil.
+    fn put_time_back(&self, fd: &OwnedFd) {
+        let put = || {
+            let now = rustix::fs::fstat(fd)?;
+            if (self.stat.st_mtime, self.stat.st_mtime_nsec) == (now.st_mtime, now.st_mtime_nsec) {
+                return Ok(());
+            }
+            let mtime = Timespec { tv_sec: self.stat.st_mtime, tv_nsec: self.stat.st_mtime_nsec as _ };
+            rustix::fs::futimens(fd, &Timestamps { last_access: timespec(None), last_modification: mtime })
+        };
+        if let Err(errno) = put() {
             log::debug!("the modification time of a file moved: {errno}");
         }
     }
-    Ok(outcome)
+
+    /// A mount's process that may not give them can only be that of a user to whom they mean little.
+    fn put_privileges_back(&self, fd: &OwnedFd) {
+        let bits = |mode: u32| Mode::from_raw_mode(mode) & (Mode::SUID | Mode::SGID);
+        let put = || {
+            if !bits(self.stat.st_mode).is_empty()
+                && bits(rustix::fs::fstat(fd)?.st_mode) != bits(self.stat.st_mode)
+            {
+                rustix::fs::fchmod(fd, Mode::from_raw_mode(self.stat.st_mode))?;
+            }
+            if !self.capabilities.is_empty() && capabilities(fd)? != self.capabilities {
+                rustix::fs::fsetxattr(fd, CAPABILITIES, &self.capabilities, XattrFlags::empty())?;
+            }
+            Ok(())
+        };
+        if let Err::<(), Errno>(errno) = put() {
+            log::debug!("a file lost privileges: {errno}");
+        }
+    }
+}
+
+fn capabilities(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut value = [0; CAPABILITIES_MAX];
+    match rustix::fs::fgetxattr(fd, CAPABILITIES, &mut value) {
+        Ok(len) => Ok(value[..len].to_vec()),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn timespec(time: Option<SetTime>) -> Timespec {

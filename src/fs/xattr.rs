@@ -93,6 +93,8 @@ impl Filesystem {
         if caller.uid != 0 && name.as_bytes().starts_with(b"trusted.") {
             return Err(Errno::PERM.into());
         }
+        // A commit that keeps privileges is not to put back what is changed here.
+        let _alone = inode.times.lock();
         Ok(rustix::fs::setxattr(descriptor_path(pinned.as_fd()), name, value, mode)?)
     }
 
@@ -111,6 +113,7 @@ impl Filesystem {
             return Err(Errno::PERM.into());
         }
         let pinned = inode.pin()?;
+        let _alone = inode.times.lock();
         Ok(rustix::fs::removexattr(descriptor_path(pinned.as_fd()), name)?)
     }
 

@@ -246,3 +246,36 @@ fn a_write_beside_an_fsync_keeps_its_time() {
         assert!(modified >= (began.tv_sec, began.tv_nsec), "round {round}: {modified:?} is before {began:?}");
     }
 }
+
+#[test]
+fn privileges_that_are_given_before_closing_stay() {
+    let fixture = Fixture::new();
+    // A capability as `setcap cap_net_raw+ep` gives it (capabilities(7), version 2).
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let is_kept = |path: &std::path::Path| {
+        let mut value = [0; 64];
+        let len = rustix::fs::getxattr(path, "security.capability", &mut value).unwrap();
+        value[..len] == capability && fs::metadata(path).unwrap().mode() & 0o7777 == 0o4711
+    };
+    let give = |name: &str| {
+        let mut file = File::create(fixture.file(name)).unwrap();
+        file.write_all(&pattern(1, 10_000)).unwrap();
+        rustix::fs::fsetxattr(&file, "security.capability", &capability, rustix::fs::XattrFlags::empty())
+            .unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o4711)).unwrap();
+        file
+    };
+    drop(give("closed"));
+    let killed = give("killed");
+    fixture.kill();
+    drop(killed);
+    fixture.mount(&[]);
+    for name in ["closed", "killed"] {
+        assert!(is_kept(&fixture.file(name)), "{name}");
+    }
+    // A write takes them away, as on any filesystem.
+    OpenOptions::new().append(true).open(fixture.file("closed")).unwrap().write_all(b"more").unwrap();
+    fixture.umount();
+    assert!(rustix::fs::getxattr(fixture.dir().join("closed"), "security.capability", &mut [0; 64]).is_err());
+    assert!(is_kept(&fixture.dir().join("killed")));
+}
