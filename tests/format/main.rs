@@ -1,6 +1,7 @@
 //! File format 1 on storage in memory: against a model, stopped after every write, and tampered with in every way that the design
 //! lists as detected.
 
+mod attack;
 mod crash;
 mod failure;
 mod golden;

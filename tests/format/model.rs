@@ -91,7 +91,8 @@ fn place(most: u64) -> impl Strategy<Value = u64> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// Any step.
+pub fn step() -> impl Strategy<Value = Step> {
     const MOST: u64 = 200 * 4096;
     prop_oneof![
         6 => (place(MOST), 0..60_000usize, any::<u64>()).prop_map(|(offset, len, seed)| Step::Write { offset, len, seed }),
