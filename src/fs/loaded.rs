@@ -16,7 +16,7 @@ pub type Engine = CryptFile<FdBacking>;
 
 /// The content side of an inode. Empty for everything but regular files that were opened.
 ///
-/// Lock order: `opens`, then the lease's gate, then `loaded`, then `listed`.
+/// Lock order: `opens`, then the lease's gate, `listed`, `loaded`, and last the inode's `times`.
 #[derive(Debug, Default)]
 pub struct Content {
     /// The lease of the CMK that the header names; known from the first open on.

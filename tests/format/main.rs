@@ -15,6 +15,13 @@ use kmsfs::envelope::FileId;
 use kmsfs::fs::Durability;
 use kmsfs::fs::file::{CryptFile, FileError};
 use memory::Memory;
+use proptest::prelude::ProptestConfig;
+
+/// How many random cases a property is tried with; PROPTEST_CASES asks for more of them, as in `scripts/test --full`.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(usual).max(usual), ..ProptestConfig::default() }
+}
 
 /// The file that most tests use: a fixed identity and data key, so that two of them can be compared.
 struct File {

@@ -159,7 +159,7 @@ fn run(steps: &[Step], durability: Durability) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(48))]
 
     #[test]
     fn any_sequence_of_operations_leaves_what_a_plain_file_holds(

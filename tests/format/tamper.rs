@@ -398,7 +398,7 @@ fn backing_sizes_are_as_the_layout_says() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(200))]
 
     #[test]
     fn any_corruption_gives_an_error_or_the_right_bytes(
