@@ -5,7 +5,7 @@
 //!      0       8  magic "kmsfs\r\n\x1a"
 //!      8       2  format version (1)
 //!     10       2  suite (1)
-//!     12       4  flags: 1 dirty, 2 root not attested
+//!     12       4  flags: 1 dirty, 2 root not attested, 4 synced
 //!     16       8  sequence number
 //!     24      16  file id
 //!     40       8  committed size: what the last commit or fsync left, in bytes
@@ -42,6 +42,7 @@ const WRAP_AT: usize = 156;
 const MAC_AT: usize = SLOT_LEN - MAC_LEN;
 const FLAG_DIRTY: u32 = 1;
 const FLAG_UNATTESTED: u32 = 2;
+const FLAG_SYNCED: u32 = 4;
 
 /// A change of size under way, so that a reader after a kill knows what was meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Header {
     pub dirty: bool,
     /// The content root was recomputed after a crash and not yet confirmed by a scrub.
     pub unattested: bool,
+    /// The file was synced at some time: the first dirty header after a clean one reaches the disk before what it permits.
+    pub synced: bool,
     /// The file's identity.
     pub file_id: FileId,
     /// The size at the last commit or fsync, in bytes: below it everything must be there.
@@ -202,7 +205,9 @@ impl Header {
     pub fn seal(&self, key: &MacKey) -> Result<[u8; SLOT_LEN], HeaderError> {
         Self::check_wrap(&self.wrapped)?;
         let arn = self.wrapped.key.as_str().as_bytes();
-        let flags = u32::from(self.dirty) * FLAG_DIRTY + u32::from(self.unattested) * FLAG_UNATTESTED;
+        let flags = u32::from(self.dirty) * FLAG_DIRTY
+            + u32::from(self.unattested) * FLAG_UNATTESTED
+            + u32::from(self.synced) * FLAG_SYNCED;
         let mut slot = [0; SLOT_LEN];
         let mut fields = Fields { slot: &mut slot, at: 0 };
         fields.put(&MAGIC);
@@ -244,7 +249,7 @@ impl Fields<'_> {
 
 fn parse_fields(bytes: &[u8; SLOT_LEN]) -> Result<Header, HeaderError> {
     let flags = u32::from_be_bytes(array(bytes, 12));
-    if flags & !(FLAG_DIRTY | FLAG_UNATTESTED) != 0 {
+    if flags & !(FLAG_DIRTY | FLAG_UNATTESTED | FLAG_SYNCED) != 0 {
         return Err(HeaderError::Malformed("flags"));
     }
     let arn_len = usize::from(u16::from_be_bytes(array(bytes, 152)));
@@ -262,6 +267,7 @@ fn parse_fields(bytes: &[u8; SLOT_LEN]) -> Result<Header, HeaderError> {
         sequence: number(bytes, 16),
         dirty: flags & FLAG_DIRTY != 0,
         unattested: flags & FLAG_UNATTESTED != 0,
+        synced: flags & FLAG_SYNCED != 0,
         file_id: FileId(array(bytes, 24)),
         committed_size: number(bytes, 40),
         acknowledged_size: number(bytes, 48),
@@ -317,6 +323,7 @@ mod tests {
             sequence: 7,
             dirty: true,
             unattested: false,
+            synced: true,
             file_id: FileId([9; 16]),
             committed_size: 1,
             acknowledged_size: 2,

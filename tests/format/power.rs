@@ -120,7 +120,7 @@ fn cut_everywhere(script: &[Step], durability: Durability) {
                     memory.lose_power(any, |below| size % below)
                 }
             };
-            let what = format!("stop {stop}, way {way}");
+            let what = format!("{durability:?}, stop {stop}, way {way}");
             check(&this, &left, &since, durability == Durability::Strict, &what);
         }
         if !stopped {
@@ -181,5 +181,36 @@ fn what_was_synced_survives_changes_of_size_after_it() {
         Step::Resize(100_000),
         Step::Append { len: 300_000, seed: 3 },
         Step::Reopen,
+    ]);
+}
+
+#[test]
+fn what_was_synced_survives_later_runs_that_are_not() {
+    both(&[
+        write(0, 300_000, 1),
+        Step::Sync,
+        Step::Reopen,
+        Step::Append { len: 50_000, seed: 2 },
+        Step::Reopen,
+        Step::Resize(200_001),
+        write(100, 9_000, 3),
+        Step::Reopen,
+        Step::Append { len: 300_000, seed: 4 },
+        Step::Resize(0),
+        Step::Append { len: 10, seed: 5 },
+        Step::Reopen,
+    ]);
+}
+
+#[test]
+fn a_sync_of_a_clean_file_is_a_promise_too() {
+    both(&[
+        write(0, 300_000, 1),
+        Step::Reopen,
+        Step::Sync,
+        Step::Append { len: 50_000, seed: 2 },
+        Step::Resize(100_000),
+        Step::Reopen,
+        Step::Append { len: 10, seed: 3 },
     ]);
 }

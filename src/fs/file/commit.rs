@@ -16,7 +16,8 @@ impl<B: Backing> CryptFile<B> {
     /// [`FileError`]; nothing is promised then.
     pub fn sync(&self) -> Result<()> {
         if !self.is_dirty() {
-            return Ok(self.backing.sync()?);
+            self.backing.sync()?;
+            return self.note_synced();
         }
         if self.is_unfinished() {
             let _shape = self.shape.write();
@@ -38,10 +39,12 @@ impl<B: Backing> CryptFile<B> {
         }
         // After a truncation meanwhile, what lies below the size need not be what was synced.
         let truncated = self.truncations.load(Ordering::Acquire) != truncations;
-        if !head.header.dirty || head.header.committed_size == size || truncated {
+        let was_noted = std::mem::replace(&mut head.header.synced, true);
+        if !head.header.dirty || (was_noted && (head.header.committed_size == size || truncated)) {
             return Ok(());
         }
         let header = &head.header;
+        let size = if truncated { header.committed_size } else { size };
         let next = NextHeader {
             dirty: true,
             unattested: header.unattested,
@@ -52,6 +55,25 @@ impl<B: Backing> CryptFile<B> {
         };
         self.write_head(&mut head, next)?;
         drop(shape);
+        self.backing.sync()?;
+        self.note_durable(&mut head);
+        Ok(())
+    }
+
+    /// Has the header of a clean file say that it was synced.
+    fn note_synced(&self) -> Result<()> {
+        if !self.writable {
+            return Ok(());
+        }
+        let _shape = self.shape.write();
+        let mut head = self.head.lock();
+        let was_noted = std::mem::replace(&mut head.header.synced, true);
+        // A run that began meanwhile says so with its next header.
+        if was_noted || head.header.dirty {
+            return Ok(());
+        }
+        let unattested = head.header.unattested;
+        self.write_clean(&mut head, unattested)?;
         self.backing.sync()?;
         self.note_durable(&mut head);
         Ok(())

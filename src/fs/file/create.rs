@@ -80,6 +80,7 @@ impl<B: Backing> CryptFile<B> {
             sequence: 1,
             dirty: false,
             unattested: false,
+            synced: false,
             file_id,
             committed_size: 0,
             acknowledged_size: 0,

@@ -116,6 +116,8 @@ impl<B: Backing> CryptFile<B> {
         };
         let slot = 1 - head.durable;
         let written = header.seal(&self.header_key)?;
+        // Whoever synced the file relies on what was in it, and so on a header on disk that says that it is being changed.
+        let begins_run = next.dirty && !head.header.dirty && head.header.synced;
         let lowers_floor = head.synced && header.committed_size < head.header.committed_size;
         if let Err(error) = self.write_slot(head, slot, &written, &stamped) {
             // Which header is in force on disk is not known now: the next change writes another one first.
@@ -135,7 +137,7 @@ impl<B: Backing> CryptFile<B> {
         }
         drop(state);
         // What it permits (sectors of its epoch, a backing file below the old floor) must not reach the disk before it.
-        if next.dirty && (self.durability == Durability::Strict || lowers_floor) {
+        if next.dirty && (self.durability == Durability::Strict || lowers_floor || begins_run) {
             self.backing.sync().inspect_err(|_| self.interrupted())?;
             self.note_durable(head);
         }

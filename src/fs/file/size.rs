@@ -90,9 +90,16 @@ impl<B: Backing> CryptFile<B> {
         self.truncations.fetch_add(1, Ordering::AcqRel);
         self.unsynced.store(true, Ordering::Release);
         self.size.store(target, Ordering::Release);
-        let outcome =
-            self.shrink(size, target, &leaving).and_then(|()| self.announce(ResizeKind::None, target, 0));
+        let outcome = self.shrink(size, target, &leaving).and_then(|()| self.announce_cut(target));
         outcome.inspect_err(|_| self.interrupted())
+    }
+
+    /// Says that nothing lies behind `size` any more. In strict mode that is on disk by then: what lay there would come back.
+    fn announce_cut(&self, size: u64) -> Result<()> {
+        if self.durability == Durability::Strict {
+            self.backing.sync()?;
+        }
+        self.announce(ResizeKind::None, size, 0)
     }
 
     /// Takes everything behind `target` away.
@@ -172,7 +179,7 @@ impl<B: Backing> CryptFile<B> {
         }
         let size = self.size();
         self.tidy(size)?;
-        self.announce(ResizeKind::None, size, 0)?;
+        self.announce_cut(size)?;
         self.unfinished.store(false, Ordering::Release);
         Ok(())
     }
