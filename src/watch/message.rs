@@ -58,6 +58,7 @@ pub struct RevokeReport {
 
 /// What a mount is and uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MountStatus {
     /// The volume's id.
     pub volume_id: String,
