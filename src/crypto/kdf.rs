@@ -1,6 +1,8 @@
-//! HKDF-SHA256 (RFC 5869), by AWS-LC: what it keeps between derivations is as good as its input, and is wiped on drop.
+//! HKDF-SHA256 (RFC 5869). What it keeps between derivations is as good as its input: the crates below it are built with their
+//! feature `zeroize`, which wipes that on drop.
 
-use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use hkdf::Hkdf;
+use sha2::Sha256;
 
 use super::{KEY_LEN, Secret};
 
@@ -13,17 +15,17 @@ pub fn derive(ikm: &[u8], salt: &[u8], info: &[&[u8]]) -> Secret<KEY_LEN> {
 }
 
 /// HKDF with its input and salt given: derives several keys from them. It wipes them on drop.
-pub struct Expander(Prk);
+pub struct Expander(Hkdf<Sha256>);
 
 impl Expander {
     /// Extracts from `ikm` and `salt`.
     pub fn new(ikm: &[u8], salt: &[u8]) -> Self {
-        Self(Salt::new(HKDF_SHA256, salt).extract(ikm))
+        Self(Hkdf::new(Some(salt), ikm))
     }
 
     /// Expands to a 256-bit key for `info` (joined as it is, see [`derive`]).
     pub fn key(&self, info: &[&[u8]]) -> Secret<KEY_LEN> {
-        Secret::fill_with(|out| self.0.expand(info, HKDF_SHA256)?.fill(out))
+        Secret::fill_with(|out| self.0.expand_multi_info(info, out))
             .expect("256 bits are within what HKDF-SHA256 can expand to")
     }
 }
@@ -37,17 +39,27 @@ impl std::fmt::Debug for Expander {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::hkdf::Hkdf;
-    use sha2::Sha256;
+    use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+    use zeroize::ZeroizeOnDrop;
 
-    /// The AWS-LC implementation against RustCrypto's, with and without a salt, and for an info longer than a block.
+    /// RustCrypto's implementation against AWS-LC's, with and without a salt, and for an info longer than a block.
     #[test]
     fn agrees_with_the_other_implementation() {
         for (salt, info) in [(&b""[..], &b"label"[..]), (b"salt", b""), (&[7; 100], &[9; 200])] {
             let mut other = [0; KEY_LEN];
-            Hkdf::<Sha256>::new(Some(salt), b"input").expand(info, &mut other).unwrap();
+            let prk = Salt::new(HKDF_SHA256, salt).extract(b"input");
+            prk.expand(&[info], HKDF_SHA256).unwrap().fill(&mut other).unwrap();
             assert_eq!(derive(b"input", salt, &[info]).expose(), &other);
         }
+    }
+
+    /// It does not compile without the feature `zeroize` of the crates that hold keys. HKDF and HMAC hold hash states only, and
+    /// those wipe themselves.
+    #[test]
+    fn what_holds_keys_is_wiped_on_drop() {
+        fn is_wiped<T: ZeroizeOnDrop>() {}
+        is_wiped::<Sha256>();
+        is_wiped::<aes_gcm::Aes256Gcm>();
     }
 
     /// RFC 5869, A.1, the first 32 bytes of its output.
