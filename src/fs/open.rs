@@ -150,8 +150,7 @@ impl Filesystem {
 
     /// Enters the lease of a file's CMK and finds or makes its engine. The caller holds an open of the file.
     pub(super) fn engage(&self, inode: &Arc<Inode>, access: Access, asker: &Asker) -> Result<Engaged> {
-        let writes = matches!(access, Access::Write | Access::WriteBack);
-        self.engage_then(inode, access, writes, asker, |_| Ok(()))
+        self.engage_then(inode, access, asker, |_| Ok(()))
     }
 
     /// As [`Filesystem::engage`] for an open: one that an engine in memory serves is checked and recorded all the same
@@ -159,7 +158,7 @@ impl Filesystem {
     fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
         let access = if writes { Access::Write } else { Access::Read };
         let record = |loaded: &Loaded| Ok(self.keys.reuse(asker, &loaded.wrapped, &loaded.context)?);
-        self.engage_then(inode, access, writes, asker, record)
+        self.engage_then(inode, access, asker, record)
     }
 
     /// Engages; where there is an engine already, `reuse` decides whether it may serve.
@@ -167,10 +166,10 @@ impl Filesystem {
         &self,
         inode: &Arc<Inode>,
         access: Access,
-        writes: bool,
         asker: &Asker,
         reuse: impl Fn(&Loaded) -> Result<()>,
     ) -> Result<Engaged> {
+        let writes = matches!(access, Access::Write | Access::WriteBack);
         for _ in 0..ATTEMPTS {
             let (lease, found) = self.lease_of(inode, writes)?;
             let inside = self.admit(&lease, access)?;

@@ -97,7 +97,7 @@ impl<B: Backing> CryptFile<B> {
         }
         self.settle()?;
         let mut head = self.head.lock();
-        let unsynced = head.synced && self.unsynced.load(Ordering::Acquire);
+        let unsynced = head.run_is_durable && self.unsynced.load(Ordering::Acquire);
         if self.durability == Durability::Strict || unsynced {
             // A clean header on disk without what it speaks of would take with it what was synced before.
             self.backing.sync()?;

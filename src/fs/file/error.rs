@@ -56,7 +56,14 @@ impl FileError {
                 false
             }
             Self::Empty
-            | Self::Header(_)
+            | Self::Header(
+                HeaderError::Empty
+                | HeaderError::NotAHeader
+                | HeaderError::NewerVersion(_)
+                | HeaderError::UnknownSuite(_)
+                | HeaderError::Malformed(_)
+                | HeaderError::Inauthentic,
+            )
             | Self::Sector(..)
             | Self::Chunk(_)
             | Self::Unsettled(_)

@@ -24,7 +24,7 @@ pub(super) struct Head {
     pub current: usize,
     /// Whether a header of the present dirty run is on disk durably. Sectors are then stamped with its number and not with later
     /// ones: a loss of power must not leave a sector beside it that says a newer header is missing.
-    pub synced: bool,
+    pub run_is_durable: bool,
 }
 
 /// What a new header changes.
@@ -118,7 +118,7 @@ impl<B: Backing> CryptFile<B> {
         let written = header.seal(&self.header_key)?;
         // Whoever synced the file relies on what was in it, and so on a header on disk that says that it is being changed.
         let begins_run = next.dirty && !head.header.dirty && head.header.synced;
-        let lowers_floor = head.synced && header.committed_size < head.header.committed_size;
+        let lowers_floor = head.run_is_durable && header.committed_size < head.header.committed_size;
         if let Err(error) = self.write_slot(head, slot, &written, &stamped) {
             // Which header is in force on disk is not known now: the next change writes another one first.
             self.interrupted();
@@ -131,8 +131,8 @@ impl<B: Backing> CryptFile<B> {
         head.header = header;
         self.dirty.store(next.dirty, Ordering::Release);
         self.sequence.store(sequence, Ordering::Release);
-        head.synced &= next.dirty;
-        if !head.synced {
+        head.run_is_durable &= next.dirty;
+        if !head.run_is_durable {
             self.stamp.store(sequence, Ordering::Release);
         }
         drop(state);
@@ -147,7 +147,7 @@ impl<B: Backing> CryptFile<B> {
     /// Notes that the header in force is on disk durably.
     pub(super) fn note_durable(&self, head: &mut Head) {
         head.durable = head.current;
-        head.synced = head.header.dirty;
+        head.run_is_durable = head.header.dirty;
         self.stamp.store(head.header.sequence, Ordering::Release);
     }
 
