@@ -12,8 +12,7 @@ const CHUNK: usize = 4096;
 /// Runs `script`, stopped after each number of changes.
 fn crash_everywhere(script: &[Step], durability: Durability) {
     let this = File::new(1, durability);
-    let start = Memory::default();
-    drop(this.create(&start));
+    let start = this.empty();
     for stop in 0.. {
         let memory = start.fork();
         let file = this.open(&memory).unwrap();
@@ -178,8 +177,7 @@ fn rewrapping() {
 /// Stops `script` anywhere, and then its recovery anywhere: the next recovery ends where the first one would have.
 fn crash_twice(script: &[Step]) {
     let this = File::new(1, Durability::Default);
-    let start = Memory::default();
-    drop(this.create(&start));
+    let start = this.empty();
     for stop in 0.. {
         let memory = start.fork();
         let file = this.open(&memory).unwrap();

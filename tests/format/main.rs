@@ -46,6 +46,13 @@ impl File {
         CryptFile::create(memory.clone(), self.id, &self.wrapped, &self.key, self.durability).unwrap()
     }
 
+    /// Storage with the head of an empty file.
+    fn empty(&self) -> Memory {
+        let memory = Memory::default();
+        drop(self.create(&memory));
+        memory
+    }
+
     fn open(&self, memory: &Memory) -> Result<CryptFile<Memory>, FileError> {
         let identity = CryptFile::identify(memory)?;
         CryptFile::open(memory.clone(), &identity, &self.key, true, self.durability)

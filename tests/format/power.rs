@@ -81,8 +81,7 @@ fn check(this: &File, left: &Memory, since: &Since, all: bool, what: &str) {
 /// mode promises anything, so the check begins there.
 fn cut_everywhere(script: &[Step], durability: Durability) {
     let this = File::new(1, durability);
-    let start = Memory::default();
-    drop(this.create(&start));
+    let start = this.empty();
     for stop in 0.. {
         let memory = start.fork();
         memory.keep_disk();

@@ -23,6 +23,18 @@ fn clean(len: usize) -> (Memory, Vec<u8>) {
     (memory, plain)
 }
 
+/// A clean file of `len` bytes, the same with all of its content written again, and that content.
+fn rewritten(len: usize) -> (Memory, Memory, Vec<u8>) {
+    let (old, _) = clean(len);
+    let memory = old.fork();
+    let new = pattern(77, len);
+    let file = this().open(&memory).unwrap();
+    file.write_at(0, &new).unwrap();
+    file.commit_clean().unwrap();
+    drop(file);
+    (old, memory, new)
+}
+
 /// Whether the change is noticed when the file is opened or read; wrong bytes fail the test.
 fn detected(memory: &Memory, right: &[u8], what: &str) -> bool {
     let Ok(file) = this().open(memory) else { return true };
@@ -219,13 +231,7 @@ fn an_old_dirty_slot_does_not_pass_for_a_crash() {
 
 #[test]
 fn an_old_chunk_put_back() {
-    let (memory, _) = clean(400_000);
-    let old = memory.fork();
-    let file = this().open(&memory).unwrap();
-    let new = pattern(77, 400_000);
-    file.write_at(0, &new).unwrap();
-    file.commit_clean().unwrap();
-    drop(file);
+    let (old, memory, new) = rewritten(400_000);
     for chunk in [0, 31, 32, 50, 97].map(ChunkIndex) {
         let altered = memory.fork();
         altered.put(chunk.backing_offset(), &old.bytes(chunk.backing_offset(), 4096));
@@ -235,12 +241,7 @@ fn an_old_chunk_put_back() {
 
 #[test]
 fn an_old_sector_and_its_chunks_put_back_are_found_by_a_scrub() {
-    let (memory, _) = clean(600_000);
-    let old = memory.fork();
-    let file = this().open(&memory).unwrap();
-    file.write_at(0, &pattern(77, 600_000)).unwrap();
-    file.commit_clean().unwrap();
-    drop(file);
+    let (old, memory, _) = rewritten(600_000);
     let from = SegmentIndex(1).tags_offset();
     memory.put(from, &old.bytes(from, (65 * PAGE) as usize));
     let file = this().open(&memory).unwrap();
@@ -250,12 +251,7 @@ fn an_old_sector_and_its_chunks_put_back_are_found_by_a_scrub() {
 
 #[test]
 fn a_sector_of_a_small_file_put_back_is_found_at_open() {
-    let (memory, _) = clean(60_000);
-    let old = memory.fork();
-    let file = this().open(&memory).unwrap();
-    file.write_at(0, &pattern(77, 60_000)).unwrap();
-    file.commit_clean().unwrap();
-    drop(file);
+    let (old, memory, _) = rewritten(60_000);
     memory.put(2560, &old.bytes(2560, 512));
     memory.put(9 * PAGE, &old.bytes(9 * PAGE, 8 * PAGE as usize));
     assert!(this().open(&memory).is_err());
@@ -275,13 +271,7 @@ fn a_header_of_another_version_or_suite() {
 
 #[test]
 fn a_header_put_back_with_the_tags_and_chunks_of_the_first_segment_alone() {
-    let (memory, _) = clean(400_000);
-    let old = memory.fork();
-    let file = this().open(&memory).unwrap();
-    let new = pattern(77, 400_000);
-    file.write_at(0, &new).unwrap();
-    file.commit_clean().unwrap();
-    drop(file);
+    let (old, memory, _) = rewritten(400_000);
     memory.put(0, &old.bytes(0, (33 * PAGE) as usize));
     let file = this().open(&memory).unwrap();
     for at in [131_072, 393_215] {
