@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Outer crates that one module alone may import.
 const IMPORTERS: &[(&str, &str)] = &[
     ("aes_gcm", "crypto"),
+    ("argon2", "crypto"),
     ("aws_lc_rs", "crypto"),
     ("hkdf", "crypto"),
     ("hmac", "crypto"),

@@ -101,13 +101,51 @@ impl From<HomeError> for CliError {
             }
             HomeError::NotEmpty(_) => Self::new(exit::HOME, what).hint("name another directory with --home"),
             HomeError::KeyFileMissing(file) => Self::new(exit::LOCKED, what).hint(format!(
-                "put the key file back at {}; without it nothing can be decrypted",
+                "put the key file back at {}, or say where a copy is with KMSFS_KEY_FILE; with the recovery code, \
+                 kmsfs unlock --recovery-code sets a new slot",
                 file.display()
             )),
             HomeError::KeyFileWrong(_) => Self::new(exit::LOCKED, what).hint(
                 "put back the key file that the home was made with; if it is that one, the key store was altered: \
                  put back a backup of the home",
             ),
+            HomeError::PassphraseMissing(_) => Self::new(exit::LOCKED, what).hint(
+                "KMSFS_PASSPHRASE_FILE=FILE, set for the same command, names a file that holds the passphrase",
+            ),
+            HomeError::PassphraseWrong => Self::new(exit::LOCKED, what).hint(
+                "try again; kmsfs unlock --recovery-code sets a new passphrase with the recovery code",
+            ),
+            HomeError::PassphraseUnsuitable(..) => Self::new(exit::LOCKED, what)
+                .hint("give a file with one line of up to 4096 bytes, or - for standard input"),
+            HomeError::PassphraseFilePermissions(file, _) => {
+                Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", file.display()))
+            }
+            HomeError::RecoveryCodeMissing => {
+                Self::new(exit::LOCKED, what).hint("kmsfs unlock --recovery-code sets another slot with it")
+            }
+            HomeError::NoRecoveryCode => Self::new(exit::LOCKED, what)
+                .hint("unlock it with its key file or passphrase; kmsfs slot add --recovery-code then makes one"),
+            HomeError::RecoveryCodeWrong => Self::new(exit::LOCKED, what)
+                .hint("see that the code is this home's: its check characters fit, so it is typed as it was printed"),
+            HomeError::RecoveryCodeInvalid(_) => Self::new(exit::LOCKED, what)
+                .hint("type it as it was printed: seven groups of four; upper or lower case, spaces and dashes do not count"),
+            HomeError::NoSuchSlot(_) => Self::new(exit::SLOT, what).hint("kmsfs slot list shows the slots"),
+            HomeError::LastSlot(id) => Self::new(exit::SLOT, what).hint(format!(
+                "kmsfs slot add makes another one first; kmsfs slot change {id} gives this one another secret"
+            )),
+            HomeError::TooManySlots => Self::new(exit::SLOT, what).hint("kmsfs slot remove N removes one"),
+            HomeError::InvalidCost(_) => Self::new(exit::USAGE, what).hint(
+                "leave --argon2-memory, --argon2-iterations and --argon2-lanes out: the cost is then measured",
+            ),
+            HomeError::OutOfMemory(_) => Self::new(exit::FAILURE, what)
+                .hint("make room in memory, or unlock with another slot and give this one a lower cost: kmsfs slot change"),
+            HomeError::BackupDamaged(..) => {
+                Self::new(exit::TAMPERED, what).hint("use another backup; nothing was restored")
+            }
+            HomeError::BackupExists(_) => Self::new(exit::FAILURE, what)
+                .hint("name another file, or replace a regular file with --force"),
+            HomeError::Audit(_) => Self::new(exit::HOME, what).hint(STORE_FAILED),
+            HomeError::SecretOfAnotherKind => Self::new(exit::FAILURE, what),
             HomeError::KeyFilePermissions(file, _) => {
                 Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", file.display()))
             }
@@ -154,9 +192,10 @@ impl From<VolumeError> for CliError {
             VolumeError::NewerFormat { .. } => {
                 Self::new(exit::NEWER, what).hint("use the version that made it, or a later one")
             }
-            VolumeError::OtherHome { .. } => {
-                Self::new(exit::VOLUME, what).hint("name the home that it was made with: kmsfs --home DIR")
-            }
+            VolumeError::OtherHome { .. } => Self::new(exit::VOLUME, what).hint(
+                "name the home that it was made with (kmsfs --home DIR), or put back a backup of that home \
+                 (kmsfs --home DIR home restore FILE)",
+            ),
             VolumeError::Tampered(_) => {
                 Self::new(exit::TAMPERED, what).hint("put back a backup of the volume's .kmsfs directory")
             }

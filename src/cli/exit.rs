@@ -20,7 +20,7 @@ pub const FAILURE: Code = Code(1);
 pub const USAGE: Code = Code(2);
 /// There is no home, or a home or something else where one was to be made.
 pub const HOME: Code = Code(3);
-/// The key file is missing, open to others, or does not unlock the home.
+/// The key file, passphrase or recovery code is missing, open to others, or does not unlock the home.
 pub const LOCKED: Code = Code(4);
 /// The key store or a volume's records were altered or are damaged.
 pub const TAMPERED: Code = Code(5);
@@ -36,6 +36,8 @@ pub const FUSE: Code = Code(9);
 pub const UNCONFIRMED: Code = Code(10);
 /// The home or volume was made by a newer version.
 pub const NEWER: Code = Code(11);
+/// The unlock slot is not there, or is the last one, or there is no room for another.
+pub const SLOT: Code = Code(12);
 /// `kmsfs kms`: the arguments cannot be understood (as the AWS CLI).
 pub const AWS_USAGE: Code = Code(252);
 /// `kmsfs kms`: the key service refused (as the AWS CLI).
@@ -50,7 +52,7 @@ Exit codes:
     1  failed
     2  the arguments cannot be understood
     3  no home, or a home where one was to be made
-    4  the key file is missing, open to others, or does not unlock the home
+    4  the key file, passphrase or recovery code is missing, open to others, or does not unlock the home
     5  the key store or a volume's records were altered or are damaged
     6  the key is not known, or its state does not permit it
     7  not a volume, a volume already, in use, or of another home
@@ -58,6 +60,7 @@ Exit codes:
     9  the system lacks /dev/fuse or fusermount3, or does not permit the mount
    10  the key was changed, and a mount did not confirm that it obeys
    11  the home or volume was made by a newer version
+   12  the unlock slot is not there, or is the last one
   252  kms: the arguments cannot be understood (as aws kms)
   254  kms: the key service refused (as aws kms)
   255  kms: anything else (as aws kms)";

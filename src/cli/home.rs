@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::error::{CliError, Result};
 use super::exit;
 use super::observer::Announcer;
-use crate::store::Home;
+use super::secrets::CommandLine;
+use crate::store::{Home, Key};
 
 /// The home's directory: as given (`--home`), else KMSFS_HOME, else `$XDG_DATA_HOME/kmsfs`, else `~/.local/share/kmsfs` (XDG Base
 /// Directory Specification).
@@ -35,7 +36,12 @@ pub fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
 
 /// Opens the home. Changes of keys that are made through it reach its mounts.
 pub fn open(given: Option<PathBuf>) -> Result<Home> {
-    let home = Home::open(&directory(given)?)?;
+    open_with(given, Key::Keychain(&mut CommandLine))
+}
+
+/// As [`open`], with another key than the environment and the terminal give.
+pub fn open_with(given: Option<PathBuf>, key: Key<'_>) -> Result<Home> {
+    let home = Home::open_with(&directory(given)?, key)?;
     home.set_observer(Arc::new(Announcer::new(home.run_dir())));
     Ok(home)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::Result;
 use super::exit::Code;
-use super::{done, home, print, print_json};
+use super::{done, home, print, print_json, table};
 use crate::kms::ring::Keyring;
 
 /// The keys of the home, for people.
@@ -42,7 +42,7 @@ impl Keys {
         } else if keys.is_empty() {
             print("There is no key. kmsfs kms create-key makes one.\n")?;
         } else {
-            print(&table(&keys))?;
+            print(&people(&keys))?;
         }
         done()
     }
@@ -86,7 +86,7 @@ fn list(ring: &Keyring) -> Vec<Listed> {
     keys.into_iter().map(|(_, listed)| listed).collect()
 }
 
-fn table(keys: &[Listed]) -> String {
+fn people(keys: &[Listed]) -> String {
     let head =
         ["ALIAS", "KEY ID", "STATE", "ORIGIN", "VERSION", "DELETION DATE", "CREATED"].map(str::to_owned);
     let or_dash =
@@ -102,13 +102,5 @@ fn table(keys: &[Listed]) -> String {
             key.created.clone(),
         ]
     });
-    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &[String; 7]| {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    table::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }

@@ -3,6 +3,7 @@
 //! A command answers `Result<Code>`; an error is one line that names the thing, one `hint:` with the next command, and an exit
 //! code of [`exit`]. `kmsfs kms` is a world of its own: there output, errors and codes are those of `aws kms`.
 
+mod backup;
 mod error;
 pub mod exit;
 mod home;
@@ -12,9 +13,14 @@ mod keys;
 mod kms;
 mod mount;
 mod observer;
+mod secrets;
 mod setup;
+mod slot;
 mod status;
+mod table;
+mod terminal;
 mod umount;
+mod unlock;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -40,8 +46,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a home: a key store that a key file unlocks
+    /// Make a home: a key store that a key file, a passphrase or a recovery code unlocks
     Setup(setup::Setup),
+    /// What unlocks the home: list, add, remove or change its slots
+    Slot(slot::Slot),
+    /// Unlock the home with the recovery code, and set a new slot
+    Unlock(unlock::Unlock),
+    /// Back up the home to one sealed file, or restore it from one
+    Home(backup::HomeCommand),
     /// The key service, with the operations, flags and output of `aws kms`
     #[command(disable_help_flag = true)]
     Kms(kms::Kms),
@@ -71,6 +83,9 @@ pub fn run() -> ExitCode {
     }
     let outcome = match cli.command {
         Command::Setup(command) => command.run(cli.home),
+        Command::Slot(command) => command.run(cli.home),
+        Command::Unlock(command) => command.run(cli.home),
+        Command::Home(command) => command.run(cli.home),
         Command::Kms(command) => command.run(cli.home),
         Command::Init(command) => command.run(cli.home),
         Command::Mount(command) => command.run(cli.home),

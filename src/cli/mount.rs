@@ -4,18 +4,19 @@ mod checks;
 mod options;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::{done, home, print};
 use crate::fuse::{self, MountRequest};
-use crate::store::Home;
+use crate::store::{Home, Key};
 use crate::volume::Volume;
 use crate::volume::lock::WriterLock;
 pub use checks::{is_of_dead_mount, mountpoints};
@@ -24,6 +25,9 @@ pub use checks::{is_of_dead_mount, mountpoints};
 const READY: &str = "ready";
 /// Where the mounts of a home log to, in the home.
 const LOG: &str = "mounts.log";
+
+/// More than a root key has.
+const KEY_MAX: usize = 64;
 
 /// Mount an encrypted directory.
 #[derive(Debug, Args)]
@@ -47,7 +51,7 @@ pub struct Mount {
 impl Mount {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let options::Given { mount: options, home } = options::parse(&self.options)?;
-        let home = home::open(home.or(given))?;
+        let home = self.open(home.or(given))?;
         let volume = Volume::open(&self.dir, &*home.authenticator())?;
         let mountpoint = checks::mountpoint(&self.mountpoint, volume.path(), options.nonempty)?;
         checks::system(&options)?;
@@ -60,6 +64,23 @@ impl Mount {
             return self.serve(&home, volume, mountpoint, options);
         }
         start(&home, volume.path(), &mountpoint, &self.options)
+    }
+
+    /// The process that serves the mount is given the root key by the one that has unlocked the home: nobody is asked twice, and a
+    /// passphrase that came through a pipe is there once.
+    fn open(&self, given: Option<PathBuf>) -> Result<Home> {
+        if !self.background {
+            return home::open(given);
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_MAX));
+        let read = std::io::stdin().lock().take(KEY_MAX as u64).read_to_end(&mut bytes);
+        read.map_err(|error| {
+            CliError::new(exit::FAILURE, format!("the home's key was not handed over: {error}"))
+        })?;
+        let key = Key::handed_over(&bytes);
+        let key =
+            key.ok_or_else(|| CliError::new(exit::USAGE, "--background is for this program's own use"))?;
+        home::open_with(given, key)
     }
 
     fn serve(
@@ -99,7 +120,11 @@ fn start(home: &Home, dir: &Path, mountpoint: &Path, options: &[String]) -> Resu
         command.arg("-o").arg(option);
     }
     command.arg("--").arg(dir).arg(mountpoint);
-    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+    if let Some(mut stdin) = process.stdin.take() {
+        // Where the process has ended already, it has said why.
+        let _ = stdin.write_all(home.hand_over());
+    }
     let mut said = String::new();
     if let Some(stdout) = process.stdout.take() {
         BufReader::new(stdout).read_line(&mut said).map_err(failed)?;

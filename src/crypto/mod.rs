@@ -11,6 +11,7 @@ pub mod content;
 pub mod hash;
 pub mod kdf;
 pub mod mac;
+pub mod password;
 pub mod rng;
 mod secret;
 pub mod wrap;

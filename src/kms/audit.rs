@@ -49,6 +49,17 @@ pub struct AuditEvent {
     event_category: &'static str,
 }
 
+/// Something that is done to a home itself, and that AWS has no operation for.
+#[derive(Debug, Clone)]
+pub struct HomeEvent {
+    /// Its name: `AddUnlockSlot`.
+    pub name: &'static str,
+    /// What was asked for. No secret is among it.
+    pub parameters: Map<String, Value>,
+    /// Whether it leaves the home as it was.
+    pub read_only: bool,
+}
+
 /// Where and when an event happens.
 #[derive(Debug, Clone)]
 pub struct Scene<'a> {
@@ -108,6 +119,16 @@ impl AuditEvent {
             additional_event_data: Some(json!({"volume": volume, "path": path, "detail": detail})),
             read_only: true,
             ..Self::of_service(scene, name, touched)
+        }
+    }
+
+    /// The record of what a caller did to the home itself, such as giving it another unlock slot.
+    pub fn of_home(scene: &Scene<'_>, caller: &Caller, done: &HomeEvent) -> Self {
+        Self {
+            user_identity: identity(scene, caller),
+            request_parameters: Value::Object(done.parameters.clone()),
+            read_only: done.read_only,
+            ..Self::bare(scene, done.name, "AwsServiceEvent", &[])
         }
     }
 

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::api::{self, Context, Reply, Request};
-use super::audit::{AuditEvent, AuditLog, Scene};
+use super::audit::{AuditEvent, AuditLog, HomeEvent, Scene};
 use super::error::Cause;
 use super::fields::Fields;
 use super::material::Sealer;
@@ -145,6 +145,25 @@ impl Kms {
     /// `KMSInternalException`: what it was about must not be done.
     pub(super) fn record(&self, event: &AuditEvent) -> Result<(), KmsError> {
         self.audit.record(event).map_err(|error| KmsError::failed(Cause::Audit, error.to_string()))
+    }
+
+    /// Records what is done to the home itself rather than to a key, or that it failed. `ring` is a keyring of the home: this may be
+    /// called where the store is held.
+    ///
+    /// # Errors
+    /// `KMSInternalException`: what it was about must not be done.
+    pub fn record_of_home(
+        &self,
+        ring: &Keyring,
+        caller: &Caller,
+        done: &HomeEvent,
+        error: Option<&KmsError>,
+    ) -> Result<(), KmsError> {
+        let event = AuditEvent::of_home(&self.scene(ring), caller, done);
+        self.record(&match error {
+            Some(error) => event.failed(error),
+            None => event,
+        })
     }
 
     /// The time: the machine's, moved by a simulated clock, and never behind what the store has seen (rules T-1, T-2).

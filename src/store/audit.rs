@@ -1,7 +1,7 @@
 //! The audit log as a file: one line a record, appended by one write.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Take};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,28 @@ impl FileAuditLog {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         Ok(Self { path: path.to_owned(), file, turn: Mutex::new(()) })
+    }
+
+    /// The log at `path` as it is now, up to its last whole line: no record is cut, whoever appends meanwhile.
+    ///
+    /// # Errors
+    /// Whatever the file answers.
+    pub fn whole_lines(path: &Path) -> io::Result<Take<File>> {
+        let file = File::open(path)?;
+        let mut len = {
+            let _processes = Turn::take(&file)?;
+            file.metadata()?.len()
+        };
+        // What a kill or a full disk left behind the last line says nothing.
+        let mut last = [0];
+        while len > 0 {
+            file.read_exact_at(&mut last, len - 1)?;
+            if last == *b"\n" {
+                break;
+            }
+            len -= 1;
+        }
+        Ok(file.take(len))
     }
 
     fn append(&self, event: &AuditEvent) -> io::Result<()> {
@@ -141,6 +163,20 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 200);
         assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn what_stands_behind_the_last_whole_line_is_left_out_of_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        for (log, whole) in
+            [("", ""), ("torn", ""), ("a\n", "a\n"), ("a\nb\n", "a\nb\n"), ("a\nb\ntorn", "a\nb\n")]
+        {
+            fs::write(&path, log).unwrap();
+            let mut copy = String::new();
+            FileAuditLog::whole_lines(&path).unwrap().read_to_string(&mut copy).unwrap();
+            assert_eq!(copy, whole, "{log:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! A home: the directory where the local key service lives.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +10,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::root::{self, RootKey};
+use super::root::RootKey;
+use super::slots::NewSlot;
 use super::sqlite::SqliteStore;
-use super::tables;
-use super::{HomeError, audit, database, keyfile, migrations, setup};
+use super::unlock::{self, Key, KeyFiles};
+use super::{HomeError, audit, database, migrations, place, setup, tables};
 use crate::clock::{SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
@@ -29,8 +28,8 @@ pub const RUN_DIR: &str = "run";
 /// How a home is made.
 #[derive(Debug, Clone)]
 pub struct SetupOptions {
-    /// The file whose bytes unlock the home: made (mode 0600) where it is absent, used where it exists.
-    pub key_file: PathBuf,
+    /// What unlocks it; at least one.
+    pub slots: Vec<NewSlot>,
     /// The account in the ARNs: 12 digits.
     pub account: String,
     /// The region in the ARNs.
@@ -49,6 +48,7 @@ pub struct Home {
     kms: Arc<Kms>,
     principals: Arc<Users>,
     authenticator: Arc<VolumeKey>,
+    root: RootKey,
 }
 
 impl std::fmt::Debug for Home {
@@ -63,15 +63,31 @@ impl Home {
     /// # Errors
     /// As [`HomeError`] says.
     pub fn setup(dir: &Path, options: &SetupOptions) -> Result<Self, HomeError> {
-        setup::make(dir, options)?;
-        Self::open(dir)
+        let root = setup::make(dir, options)?;
+        Self::open_with(dir, Key::Root(root))
     }
 
-    /// Opens the home in `dir`, unlocks it with the key file that it remembers and verifies the whole store.
+    /// Whether a home could be made in `dir`: it must be absent or empty.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_free(dir: &Path) -> Result<(), HomeError> {
+        place::check_free(dir)
+    }
+
+    /// Opens the home in `dir` with a key file that it remembers: [`Home::open_with`] where nobody can be asked.
     ///
     /// # Errors
     /// As [`HomeError`] says.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
+        Self::open_with(dir, Key::Keychain(&mut KeyFiles))
+    }
+
+    /// Opens the home in `dir`, unlocks it and verifies the whole store.
+    ///
+    /// # Errors
+    /// As [`HomeError`] says.
+    pub fn open_with(dir: &Path, key: Key<'_>) -> Result<Self, HomeError> {
         let path = dir.join(database::FILE_NAME);
         if !path.try_exists().map_err(|error| HomeError::Io(path.clone(), error))? {
             return Err(HomeError::NotFound(dir.to_owned()));
@@ -84,7 +100,7 @@ impl Home {
         }
         migrations::migrate(&mut connection, &path)?;
         migrations::check_schema(&connection, &path)?;
-        let root = unlock(&tables::slots(&connection, &path)?)?;
+        let root = unlock::unlock(&tables::slots(&connection, &path)?, key)?;
         let store = Arc::new(SqliteStore::new(&path, connection, root.ledger())?);
         let log = dir.join(audit::FILE_NAME);
         let log = audit::FileAuditLog::open(&log).map_err(|error| HomeError::Io(log, error))?;
@@ -99,9 +115,31 @@ impl Home {
             kms: Arc::new(kms),
             principals: Arc::new(Users::new(&namespace.account, std::os::unix::fs::MetadataExt::uid(&owner))),
             authenticator: Arc::new(VolumeKey { key: root.volumes(), home: store.home_id()? }),
+            root,
             store,
             dir,
         })
+    }
+
+    /// The root key, for those who manage slots and backups.
+    pub(super) fn root(&self) -> &RootKey {
+        &self.root
+    }
+
+    /// The keyring, with this module's errors.
+    pub(super) fn ring(&self) -> Result<Arc<Keyring>, HomeError> {
+        self.store.ring().map_err(from_failure(&self.dir.join(database::FILE_NAME)))
+    }
+
+    /// The store, for the same.
+    pub(super) fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    /// The root key's bytes, for a process of this program that goes on in place of this one ([`Key::handed_over`]). They must
+    /// never be written to a file.
+    pub fn hand_over(&self) -> &[u8] {
+        self.root.hand_over()
     }
 
     /// The key service.
@@ -195,24 +233,6 @@ fn run_dir(home: &Path) -> Result<PathBuf, HomeError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(HomeError::Io(path, error)),
         _ => Ok(path),
     }
-}
-
-/// The root key, by the first slot whose key file fits.
-fn unlock(slots: &[super::rows::Row]) -> Result<RootKey, HomeError> {
-    let mut refusal = None;
-    for slot in slots {
-        let Some(path) = root::key_file_of(slot) else { continue };
-        let path = Path::new(OsStr::from_bytes(path));
-        let attempt = keyfile::read(path).and_then(|bytes| {
-            RootKey::unlock(slot, &bytes).ok_or_else(|| HomeError::KeyFileWrong(path.to_owned()))
-        });
-        match attempt {
-            Ok(root) => return Ok(root),
-            Err(error) => refusal = refusal.or(Some(error)),
-        }
-    }
-    Err(refusal
-        .unwrap_or_else(|| HomeError::Tampered("the home has no slot that a key file unlocks".to_owned())))
 }
 
 fn from_failure(path: &Path) -> impl FnOnce(StoreFailure) -> HomeError {

@@ -5,11 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::fs::{FlockOperation, OFlags};
 use zeroize::Zeroizing;
 
-use super::HomeError;
+use super::{HomeError, place};
 use crate::crypto::{KEY_LEN, Secret, rng};
 
 /// The least bytes of a key file that somebody else made.
@@ -75,25 +74,13 @@ fn make(path: &Path) -> io::Result<File> {
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         file.write_all(Secret::<KEY_LEN>::random().expose())?;
         file.sync_all()?;
-        name(&waiting, path)?;
+        place::name(&waiting, path)?;
         File::open(parent)?.sync_all()
     };
     write().inspect_err(|_| {
         let _ = fs::remove_file(&waiting);
     })?;
     Ok(file)
-}
-
-/// Gives a file its name, unless that is taken.
-fn name(waiting: &Path, path: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, waiting, CWD, path, RenameFlags::NOREPLACE) {
-        // A filesystem that cannot do this can make a second name, which takes no other's place either.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            fs::hard_link(waiting, path)?;
-            fs::remove_file(waiting)
-        }
-        outcome => Ok(outcome?),
-    }
 }
 
 /// Root must not seal a home for a file whose bytes another user knows, or may change.

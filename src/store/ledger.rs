@@ -108,11 +108,13 @@ impl Ledger {
 }
 
 /// A row as bytes: the table's name, then each value, every one with a type and a length, so that two rows never share
-/// one encoding.
+/// one encoding. Columns that were added later are left out from the last one that has a value on.
 fn encode(table: Table, row: &Row) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     put(&mut out, 3, table.name().as_bytes());
-    for value in row {
+    let first = table.first_columns().min(row.len());
+    let later = row[first..].iter().rposition(|value| *value != Value::Null).map_or(0, |last| last + 1);
+    for value in &row[..first + later] {
         match value {
             Value::Null => put(&mut out, 0, &[]),
             Value::Integer(number) => put(&mut out, 1, &number.to_be_bytes()),
@@ -143,6 +145,20 @@ mod tests {
         assert_ne!(encode(Table::Keys, &row("ab", "c")), encode(Table::Keys, &row("a", "bc")));
         assert_ne!(encode(Table::Keys, &row("a", "b")), encode(Table::Aliases, &row("a", "b")));
         assert_ne!(encode(Table::Keys, &vec![Value::Null]), encode(Table::Keys, &vec![]));
+    }
+
+    #[test]
+    fn a_row_from_before_a_column_was_added_keeps_its_mac_and_no_value_of_the_column_has_the_same() {
+        let old: Row = vec![1.into(), Value::Null, 3.into(), 4.into(), 5.into()];
+        let with = |made: Value| [old.clone(), vec![made]].concat();
+        assert_eq!(encode(Table::Slots, &old), encode(Table::Slots, &with(Value::Null)));
+        assert_ne!(encode(Table::Slots, &old), encode(Table::Slots, &with(0.into())));
+        assert_ne!(encode(Table::Slots, &old[..4].to_vec()), encode(Table::Slots, &old));
+        let values = |table: Table| vec![Value::Null; table.columns().len()];
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Slots) {
+            let row = values(table);
+            assert_ne!(encode(table, &row), encode(table, &row[1..].to_vec()), "{table:?}: NULL counts");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::HomeError;
 use super::database::failure;
 
 /// The migrations in their order; the schema's version is how many of them were made. A released one is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_slots_made.sql")];
 
 /// The schema that this version writes.
 pub const CURRENT: u32 = MIGRATIONS.len() as u32;
@@ -34,6 +35,20 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), HomeError
         transaction.execute_batch(migration).map_err(fail)?;
     }
     transaction.pragma_update(None, "user_version", CURRENT).map_err(fail)?;
+    transaction.commit().map_err(fail)
+}
+
+/// Makes the tables of schema `version` in an empty database.
+///
+/// # Errors
+/// [`HomeError::NewerFormat`], failures of the database.
+pub fn make(connection: &mut Connection, path: &Path, version: u32) -> Result<(), HomeError> {
+    let fail = |error| failure(path, error);
+    let known = MIGRATIONS.get(..version as usize);
+    let known = known.ok_or(HomeError::NewerFormat { found: version, supported: CURRENT })?;
+    let transaction = connection.transaction().map_err(fail)?;
+    known.iter().try_for_each(|migration| transaction.execute_batch(migration)).map_err(fail)?;
+    transaction.pragma_update(None, "user_version", version).map_err(fail)?;
     transaction.commit().map_err(fail)
 }
 

@@ -6,21 +6,28 @@
 //! HOME/run/         control sockets of mounts
 //! ```
 //!
-//! Directories are made with mode 0700, files with 0600. The root key is nowhere in the clear: a slot holds it, sealed under
-//! what the key file derives to.
+//! Directories are made with mode 0700, files with 0600. The root key is nowhere in the clear: each slot holds it, sealed under
+//! what a key file, a passphrase or a recovery code derives to.
 
 pub mod audit;
+mod backup;
 mod database;
 pub mod error;
 pub mod home;
 mod keyfile;
 mod ledger;
 mod migrations;
+mod place;
 mod root;
 mod rows;
 mod setup;
+pub mod slot;
+mod slots;
 mod sqlite;
 mod tables;
+pub mod unlock;
 
 pub use error::HomeError;
 pub use home::{Home, SetupOptions};
+pub use slots::NewSlot;
+pub use unlock::{Key, KeyFiles, Keychain};

@@ -1,27 +1,28 @@
-//! The root key: what everything in a home is sealed and authenticated under, and the slots that hold it.
+//! The root key: what everything in a home is sealed and authenticated under. [`super::slot`] says how slots hold it.
 //!
 //! ```text
-//! slot key   = HKDF-SHA256(key file, salt of the slot, "kmsfs slot key-file 1")
-//! slot       = AES-256-GCM(slot key, AAD "kmsfs root key 1", root key)
 //! sub-keys   = HKDF-SHA256(root key, "", label)
 //! ```
 
-use rusqlite::types::Value;
+use std::fmt;
 
+use super::HomeError;
 use super::ledger::LedgerKeys;
-use super::rows::{Row, integer, text};
+use super::slot::{Slot, SlotKind, SlotSecret};
+use crate::clock::Timestamp;
 use crate::crypto::mac::MacKey;
-use crate::crypto::{KEY_LEN, Secret, aead, kdf, rng};
+use crate::crypto::{KEY_LEN, Secret, kdf};
 use crate::kms::material::Sealer;
 
-/// The kind of a slot that a key file unlocks.
-pub const KEY_FILE: &str = "key-file";
-const SLOT_LABEL: &[u8] = b"kmsfs slot key-file 1";
-const ROOT_AAD: &[u8] = b"kmsfs root key 1";
-const SALT_LEN: usize = 32;
-
 /// The root key of a home.
+#[derive(Clone)]
 pub struct RootKey(Secret<KEY_LEN>);
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKey(..)")
+    }
+}
 
 impl RootKey {
     /// A new home's.
@@ -29,18 +30,38 @@ impl RootKey {
         Self(Secret::random())
     }
 
-    /// Seals it into the row of slot `id`, for the key file `bytes` at `path`.
-    pub fn key_file_slot(&self, id: i64, path: &[u8], bytes: &[u8]) -> Row {
-        let salt: [u8; SALT_LEN] = rng::bytes();
-        let sealed = aead::seal(&slot_key(bytes, &salt), ROOT_AAD, self.0.expose());
-        vec![id.into(), KEY_FILE.to_owned().into(), path.to_vec().into(), salt.to_vec().into(), sealed.into()]
+    /// Of bytes that another process of this program hands over; `None` where their number is wrong.
+    pub fn handed_over(bytes: &[u8]) -> Option<Self> {
+        Secret::from_slice(bytes).map(Self)
     }
 
-    /// Opens slot `row` with the key file `bytes`; `None` where they do not fit.
-    pub fn unlock(row: &Row, bytes: &[u8]) -> Option<Self> {
-        let [_, _, _, Value::Blob(salt), Value::Blob(sealed)] = row.as_slice() else { return None };
-        let opened = aead::open(&slot_key(bytes, salt), ROOT_AAD, sealed).ok()?;
-        Secret::from_slice(&opened).map(Self)
+    /// The bytes, for the process that is to serve a mount and nobody else.
+    pub fn hand_over(&self) -> &[u8] {
+        self.0.expose()
+    }
+
+    /// Seals it for a secret.
+    ///
+    /// # Errors
+    /// [`HomeError::OutOfMemory`].
+    pub fn seal(&self, kind: SlotKind, secret: SlotSecret<'_>, made: Timestamp) -> Result<Slot, HomeError> {
+        Slot::seal(&self.0, kind, secret, made)
+    }
+
+    /// The root key that a slot holds, if `secret` is the slot's.
+    ///
+    /// # Errors
+    /// [`HomeError::OutOfMemory`], [`HomeError::Tampered`].
+    pub fn unlock(slot: &Slot, secret: SlotSecret<'_>) -> Result<Option<Self>, HomeError> {
+        Ok(slot.open(secret)?.map(Self))
+    }
+
+    /// Whether `secret` is that of a slot of this home.
+    ///
+    /// # Errors
+    /// As [`RootKey::unlock`].
+    pub fn is_held_by(&self, slot: &Slot, secret: SlotSecret<'_>) -> Result<bool, HomeError> {
+        Ok(slot.open(secret)?.is_some_and(|root| root == self.0))
     }
 
     /// Authenticates rows and heads.
@@ -58,17 +79,12 @@ impl RootKey {
         MacKey::new(&self.sub_key(b"kmsfs volumes 1"))
     }
 
+    /// Seals one backup of the home.
+    pub fn backup(&self, salt: &[u8]) -> Secret<KEY_LEN> {
+        kdf::derive(self.0.expose(), salt, &[b"kmsfs backup 1"])
+    }
+
     fn sub_key(&self, label: &[u8]) -> Secret<KEY_LEN> {
         kdf::derive(self.0.expose(), b"", &[label])
     }
-}
-
-/// The path of the key file that a slot's row names; `None` for a slot of another kind.
-pub fn key_file_of(row: &Row) -> Option<&[u8]> {
-    let [id, kind, Value::Blob(path), _, _] = row.as_slice() else { return None };
-    (integer(id).is_some() && text(kind)? == KEY_FILE).then_some(path.as_slice())
-}
-
-fn slot_key(key_file: &[u8], salt: &[u8]) -> Secret<KEY_LEN> {
-    kdf::derive(key_file, salt, &[SLOT_LABEL])
 }

@@ -53,11 +53,22 @@ impl Table {
     pub const fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Meta => &["name", "value"],
-            Self::Slots => &["id", "kind", "parameters", "salt", "sealed"],
+            Self::Slots => &["id", "kind", "parameters", "salt", "sealed", "made"],
             Self::Keys => &["id", "state", "origin", "description", "created", "deletion_date"],
             Self::Materials => &["id", "key_id", "version", "rotation", "rotated", "sealed"],
             Self::Aliases => &["name", "key_id", "created", "updated"],
             Self::Tombstones => &["key_id", "arn", "created", "deleted"],
+        }
+    }
+
+    /// How many columns the table began with. A later one that is NULL is not part of what a MAC covers, so that the MACs of rows
+    /// from before it was added go on holding; every other value of it is.
+    pub const fn first_columns(self) -> usize {
+        match self {
+            Self::Slots => 5,
+            Self::Meta | Self::Keys | Self::Materials | Self::Aliases | Self::Tombstones => {
+                self.columns().len()
+            }
         }
     }
 }

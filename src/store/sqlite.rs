@@ -3,6 +3,9 @@
 //! A load checks every row's MAC and every table's head. In between, `PRAGMA data_version` tells whether another process has
 //! committed, and the file's stamp whether it was written to or replaced; as long as neither is, the keyring in memory is the database's.
 
+mod backup;
+mod slots;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -11,9 +14,13 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use backup::Snapshot;
+pub use slots::SlotChange;
+
 use super::database::Stamp;
 use super::ledger::{Ledger, LedgerKeys};
 use super::rows::Table;
+use super::slot::Slot;
 use super::tables::{self, StoredHead, Writer, fact};
 use super::{HomeError, database, migrations};
 use crate::kms::KmsError;
@@ -50,6 +57,7 @@ struct Loaded {
     version: i64,
     stamp: Stamp,
     home: Arc<str>,
+    slots: Arc<[Slot]>,
     ring: Arc<Keyring>,
     ledger: Ledger,
     /// [`fact::UNCLEAN`].
@@ -155,8 +163,8 @@ impl SqliteStore {
         }
         let built = tables::build(&read)?;
         self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
-        let (ring, home) = (Arc::new(built.ring), built.home.into());
-        Ok(Loaded { version, stamp, home, ring, ledger, unclean: built.unclean })
+        let (ring, home, slots) = (Arc::new(built.ring), built.home.into(), built.slots.into());
+        Ok(Loaded { version, stamp, home, slots, ring, ledger, unclean: built.unclean })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
@@ -196,18 +204,20 @@ impl SqliteStore {
         }
         let destroys = changes.iter().any(|change| matches!(change, Change::DestroyKey(_)));
         if destroys {
-            let generation = writer.ledger.generation;
-            writer.set_fact(fact::UNCLEAN, before.unclean, Some(generation))?;
-            after.unclean = Some(generation);
+            after.unclean = Some(writer.mark_unclean(before.unclean)?);
         }
         after.ring = Arc::new(ring);
         let ring = after.ring.clone();
         self.commit(transaction, after)?;
         if destroys {
-            self.cannot_clean.store(false, Ordering::Relaxed);
-            self.clean(&mut connection, READERS_LIMIT);
+            self.clean_after_destruction(&mut connection);
         }
         Ok(ring)
+    }
+
+    fn clean_after_destruction(&self, connection: &mut Connection) {
+        self.cannot_clean.store(false, Ordering::Relaxed);
+        self.clean(connection, READERS_LIMIT);
     }
 
     /// Begins a change: no other process can commit until it ends.
@@ -249,12 +259,12 @@ impl SqliteStore {
             Ok(true) => return true,
             Ok(false) if limit.is_zero() => (),
             Ok(false) => log::warn!(
-                "{}: another program reads the key store, so bytes of a destroyed key stay in it until that ends",
+                "{}: another program reads the key store, so bytes that were destroyed stay in it until that ends",
                 self.path.display()
             ),
             Err(error) => {
                 self.cannot_clean.store(true, Ordering::Relaxed);
-                log::error!("bytes of a destroyed key are left in the key store: {error}");
+                log::error!("destroyed bytes are left in the key store: {error}");
             }
         }
         false

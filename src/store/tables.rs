@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::ledger::{Ledger, LedgerKeys};
 use super::rows::{self, Row, Table};
+use super::slot::Slot;
 use super::{HomeError, database};
 use crate::clock::Timestamp;
 use crate::kms::id::Namespace;
@@ -127,6 +128,24 @@ impl Writer<'_> {
         if old == new { Ok(()) } else { self.replace(Table::Meta, old.map(row), new.map(row)) }
     }
 
+    /// Remembers that copies of what this transaction destroys may be in the database's files, until they are cleaned.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn mark_unclean(&mut self, old: Option<i64>) -> Result<i64, HomeError> {
+        let generation = self.ledger.generation;
+        self.set_fact(fact::UNCLEAN, old, Some(generation))?;
+        Ok(generation)
+    }
+
+    /// Replaces, adds or removes a slot.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn put_slot(&mut self, old: Option<&Slot>, new: Option<&Slot>) -> Result<(), HomeError> {
+        self.replace(Table::Slots, old.map(Slot::row), new.map(Slot::row))
+    }
+
     /// Replaces a row, in the database and in the ledger.
     fn replace(&mut self, table: Table, old: Option<Row>, new: Option<Row>) -> Result<(), HomeError> {
         let columns = table.columns();
@@ -218,6 +237,40 @@ pub fn write_heads(
     write().map_err(|error| database::failure(path, error))
 }
 
+/// Writes rows and heads as another database had them, into empty tables. Columns that are NULL are left to the table, which may not
+/// have them yet.
+///
+/// # Errors
+/// Failures of the database.
+pub fn write_stored(
+    connection: &mut Connection,
+    path: &Path,
+    tables: &[(Table, Vec<StoredRow>)],
+    heads: &[StoredHead],
+) -> Result<(), HomeError> {
+    let mut write = || {
+        let transaction = connection.transaction()?;
+        for (table, rows) in tables {
+            for (row, mac) in rows {
+                let named = table.columns().iter().zip(row).filter(|(_, value)| **value != Value::Null);
+                let (mut names, mut values): (Vec<_>, Vec<_>) =
+                    named.map(|(name, value)| (*name, value.clone())).unzip();
+                names.push("mac");
+                values.push(mac.clone().into());
+                let marks = vec!["?"; names.len()].join(", ");
+                let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", table.name(), names.join(", "));
+                transaction.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+            }
+        }
+        let sql = "INSERT INTO heads (name, generation, row_count, mac) VALUES (?, ?, ?, ?)";
+        for head in heads {
+            transaction.execute(sql, (&head.name, head.generation, head.rows, &head.mac))?;
+        }
+        transaction.commit()
+    };
+    write().map_err(|error| database::failure(path, error))
+}
+
 /// A row as it is stored, with its MAC.
 pub type StoredRow = (Row, Vec<u8>);
 
@@ -246,6 +299,8 @@ pub struct Built {
     pub ring: Keyring,
     /// The home's id.
     pub home: String,
+    /// What unlocks it, in the order of the numbers.
+    pub slots: Vec<Slot>,
     /// [`fact::UNCLEAN`].
     pub unclean: Option<i64>,
 }
@@ -273,6 +328,8 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
         simulated_offset: meta(fact::SIMULATED_OFFSET).and_then(rows::integer),
     };
     let mut ring = Keyring::new(Namespace { account, region }, clock);
+    let mut slots = of(Table::Slots).map(|(row, _)| Slot::of(row)).collect::<Result<Vec<_>, _>>()?;
+    slots.sort_by_key(|slot| slot.id);
     for table in Table::ALL {
         for (row, _) in of(table) {
             let change = match table {
@@ -285,7 +342,7 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }
     }
-    Ok(Built { ring, home, unclean: meta(fact::UNCLEAN).and_then(rows::integer) })
+    Ok(Built { ring, home, slots, unclean: meta(fact::UNCLEAN).and_then(rows::integer) })
 }
 
 /// The error of a row that does not authenticate.

@@ -130,7 +130,7 @@ fn a_key_store_that_is_corrupted_tampered_with_or_newer() {
         let hint = fixture.fails(arguments, 5, &["tampered", "keys"]);
         assert!(hint.contains("backup"), "{hint}");
         change("PRAGMA user_version = 9");
-        fixture.fails(arguments, 11, &["format 9", "up to 1"]);
+        fixture.fails(arguments, 11, &["format 9", "up to 2"]);
     }
     assert_eq!(fixture.names(), ["home", "key-file"]);
 }

@@ -58,9 +58,13 @@ impl Fixture {
 
     /// As [`Fixture::command`], and the environment says nothing of a home.
     pub fn without_home(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("timeout");
-        command.args(["-k", "5", COMMAND_SECONDS, env!("CARGO_BIN_EXE_kmsfs")]).args(arguments);
-        for name in ["KMSFS_HOME", "XDG_DATA_HOME", "HOME", "KMSFS_LOG"] {
+        // A session of its own, without the terminal that the tests may be run from: nobody is there to be asked.
+        let mut command = Command::new("setsid");
+        command.args(["-w", "timeout", "-k", "5", COMMAND_SECONDS, env!("CARGO_BIN_EXE_kmsfs")]);
+        command.args(arguments);
+        for name in
+            ["KMSFS_HOME", "XDG_DATA_HOME", "HOME", "KMSFS_LOG", "KMSFS_KEY_FILE", "KMSFS_PASSPHRASE_FILE"]
+        {
             command.env_remove(name);
         }
         command.env("TZ", "UTC").current_dir(self.temp.path());

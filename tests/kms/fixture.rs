@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kmsfs::kms::{Caller, KmsError, Operation, Via};
-use kmsfs::store::{Home, SetupOptions};
+use kmsfs::store::{Home, NewSlot, SetupOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ impl Service {
     pub fn with_clock(simulated_clock: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = SetupOptions {
-            key_file: dir.path().join("key"),
+            slots: vec![NewSlot::KeyFile(dir.path().join("key"))],
             account: "000000000000".into(),
             region: "us-east-1".into(),
             simulated_clock,

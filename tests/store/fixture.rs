@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kmsfs::kms::{Operation, Via};
-use kmsfs::store::{Home, HomeError, SetupOptions};
+use kmsfs::store::{Home, HomeError, NewSlot, SetupOptions};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ impl Fixture {
 
     pub fn setup(&self) -> Result<Home, HomeError> {
         let options = SetupOptions {
-            key_file: self.path("key-file"),
+            slots: vec![NewSlot::KeyFile(self.path("key-file"))],
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             simulated_clock: true,

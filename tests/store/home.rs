@@ -7,7 +7,7 @@ use std::thread;
 
 use kmsfs::crypto::{aead, kdf};
 use kmsfs::kms::Operation;
-use kmsfs::store::{Home, HomeError, SetupOptions};
+use kmsfs::store::{Home, HomeError, NewSlot, SetupOptions};
 use rusqlite::types::Value;
 use serde_json::json;
 
@@ -195,7 +195,7 @@ fn a_setup_that_fails_takes_no_key_file_that_another_sealed_its_home_for() {
         symlink("nowhere", temp.path().join("link")).unwrap();
         let setup = |home: &str| {
             let options = SetupOptions {
-                key_file: temp.path().join("key-file"),
+                slots: vec![NewSlot::KeyFile(temp.path().join("key-file"))],
                 account: "000000000000".to_owned(),
                 region: "us-east-1".to_owned(),
                 simulated_clock: false,
@@ -216,7 +216,7 @@ fn a_setup_that_fails_takes_no_key_file_that_another_sealed_its_home_for() {
 fn a_setup_that_fails_leaves_nothing_and_takes_no_key_file_that_was_there() {
     let temp = tempfile::tempdir().unwrap();
     let options = |key_file: PathBuf| SetupOptions {
-        key_file,
+        slots: vec![NewSlot::KeyFile(key_file)],
         account: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
         simulated_clock: false,
@@ -262,7 +262,7 @@ fn a_home_named_by_a_link_or_a_dot_is_made_where_it_points() {
     fs::create_dir(temp.path().join("real")).unwrap();
     symlink(temp.path().join("real"), temp.path().join("link")).unwrap();
     let options = SetupOptions {
-        key_file: temp.path().join("key-file"),
+        slots: vec![NewSlot::KeyFile(temp.path().join("key-file"))],
         account: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
         simulated_clock: false,

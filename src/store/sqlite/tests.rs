@@ -10,14 +10,15 @@ use crate::kms::key::{KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use crate::kms::material::SealedMaterial;
 use crate::kms::state::{KeyState, Origin};
 use crate::store::root::RootKey;
-use crate::store::{Home, SetupOptions, keyfile};
+use crate::store::slot::SlotSecret;
+use crate::store::{Home, NewSlot, SetupOptions, keyfile};
 
 const SEALED_LEN: usize = 60;
 
 /// The store of a fresh home.
 fn store(dir: &Path) -> SqliteStore {
     let options = SetupOptions {
-        key_file: dir.join("key"),
+        slots: vec![NewSlot::KeyFile(dir.join("key"))],
         account: "000000000000".into(),
         region: "us-east-1".into(),
         simulated_clock: false,
@@ -31,7 +32,9 @@ fn another(dir: &Path) -> SqliteStore {
     let path = dir.join("home").join(database::FILE_NAME);
     let connection = database::open(&path).unwrap();
     let slot = tables::slots(&connection, &path).unwrap().remove(0);
-    let root = RootKey::unlock(&slot, &keyfile::read(&dir.join("key")).unwrap()).unwrap();
+    let key_file = keyfile::read(&dir.join("key")).unwrap();
+    let slot = Slot::of(&slot).unwrap();
+    let root = RootKey::unlock(&slot, SlotSecret::KeyFile(&key_file)).unwrap().unwrap();
     SqliteStore::new(&path, connection, root.ledger()).unwrap()
 }
 
