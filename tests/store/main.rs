@@ -1,8 +1,11 @@
 //! The key store on disk: tamper-evident to the last column, safe for several processes, and silent about its secrets.
 
+mod backup;
 mod bytes;
 mod fixture;
 mod home;
+mod keychain;
 mod older;
 mod processes;
 mod rows;
+mod slots;
