@@ -34,6 +34,11 @@ pub fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
     }
 }
 
+/// Where mounts of the home have their control sockets. The home is not unlocked for this, so nobody is asked for anything.
+pub fn run_dir(given: Option<PathBuf>) -> Result<PathBuf> {
+    Ok(Home::run_dir_of(&directory(given)?)?)
+}
+
 /// Opens the home. Changes of keys that are made through it reach its mounts.
 pub fn open(given: Option<PathBuf>) -> Result<Home> {
     open_with(given, Key::Keychain(&mut CommandLine))

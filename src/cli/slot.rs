@@ -1,5 +1,6 @@
 //! `kmsfs slot`: what unlocks the home.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -139,12 +140,19 @@ impl ListedCost {
     }
 }
 
+impl fmt::Display for ListedCost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = |number: u32| if number == 1 { "" } else { "s" };
+        let Self { memory_mib, iterations, lanes } = *self;
+        write!(f, "{memory_mib} MiB, {iterations} iteration{}, ", several(iterations))?;
+        write!(f, "{lanes} lane{}", several(lanes))
+    }
+}
+
 fn people(slots: &[Listed]) -> String {
     let head = ["SLOT", "KIND", "KEY FILE OR COST", "MADE"].map(str::to_owned);
     let rows = slots.iter().map(|slot| {
-        let cost = slot.argon2.as_ref().map(|cost| {
-            format!("Argon2id, {} MiB, {} iterations, {} lanes", cost.memory_mib, cost.iterations, cost.lanes)
-        });
+        let cost = slot.argon2.as_ref().map(|cost| format!("Argon2id, {cost}"));
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
             slot.slot.to_string(),
@@ -238,12 +246,7 @@ impl Change {
 pub fn secret_of(new: &NewSlot) -> String {
     match new {
         NewSlot::KeyFile(path) => format!("the key file {}", path.display()),
-        NewSlot::Passphrase(_, cost) => format!(
-            "the passphrase ({} MiB, {} iterations, {} lanes)",
-            cost.memory_mib(),
-            cost.iterations(),
-            cost.lanes()
-        ),
+        NewSlot::Passphrase(_, cost) => format!("the passphrase ({})", ListedCost::of(*cost)),
         NewSlot::RecoveryCode(_) => "a recovery code".to_owned(),
     }
 }

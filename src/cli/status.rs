@@ -19,9 +19,8 @@ pub struct Status {
 
 impl Status {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
-        let home = home::open(given)?;
-        let mut mounts =
-            watch::mounts(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
+        let run_dir = home::run_dir(given)?;
+        let mut mounts = watch::mounts(&run_dir).map_err(|error| CliError::io(&run_dir, &error))?;
         mounts.sort_by(|one, other| one.mountpoint.cmp(&other.mountpoint));
         if self.json {
             print_json(&mounts)?;

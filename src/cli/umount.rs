@@ -13,7 +13,6 @@ use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::mount::{is_of_dead_mount, mountpoints};
 use super::{done, home};
-use crate::store::Home;
 use crate::watch;
 
 /// How long the mount's process is waited for after the unmount.
@@ -29,16 +28,16 @@ pub struct Umount {
 impl Umount {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let mountpoint = absolute(&self.mountpoint)?;
-        // A mount can be ended without its home: a lost key file must not keep it there.
-        let home = home::open(given).ok();
-        if !is_ours(home.as_ref(), &mountpoint) {
+        // A mount can be ended without its home: a lost key file must not keep it there, and nobody is asked for a passphrase.
+        let run_dir = home::run_dir(given).ok();
+        if !is_ours(run_dir.as_deref(), &mountpoint) {
             return Err(CliError::new(
                 exit::MOUNTPOINT,
                 format!("no kmsfs is mounted on {}", mountpoint.display()),
             )
             .hint("kmsfs status lists the mounts"));
         }
-        let process = home.as_ref().and_then(|home| process_of(home, &mountpoint));
+        let process = run_dir.as_deref().and_then(|run_dir| process_of(run_dir, &mountpoint));
         unmount(&mountpoint)?;
         if let Some(process) = process {
             wait_for_end(&process, &mountpoint)?;
@@ -48,10 +47,10 @@ impl Umount {
 }
 
 /// Whether the topmost mount there is of this program: it says so by its name, or its process does.
-fn is_ours(home: Option<&Home>, mountpoint: &Path) -> bool {
+fn is_ours(run_dir: Option<&Path>, mountpoint: &Path) -> bool {
     let Some(mount) = mountpoints().into_iter().rfind(|mount| mount.path == mountpoint) else { return false };
     let says_so = || {
-        let mounts = home.and_then(|home| watch::mounts(home.run_dir()).ok()).unwrap_or_default();
+        let mounts = run_dir.and_then(|run_dir| watch::mounts(run_dir).ok()).unwrap_or_default();
         mounts.iter().any(|status| status.mountpoint == mountpoint)
     };
     match mount.kind.as_str() {
@@ -108,8 +107,8 @@ fn unmount(mountpoint: &Path) -> Result<()> {
 }
 
 /// The process that serves a mount, held so that its number cannot be given to another.
-fn process_of(home: &Home, mountpoint: &Path) -> Option<OwnedFd> {
-    let mounts = watch::mounts(home.run_dir()).ok()?;
+fn process_of(run_dir: &Path, mountpoint: &Path) -> Option<OwnedFd> {
+    let mounts = watch::mounts(run_dir).ok()?;
     let mount = mounts.iter().find(|mount| mount.mountpoint == mountpoint)?;
     let pid = rustix::process::Pid::from_raw(i32::try_from(mount.pid).ok()?)?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()

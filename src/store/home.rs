@@ -88,11 +88,7 @@ impl Home {
     /// # Errors
     /// As [`HomeError`] says.
     pub fn open_with(dir: &Path, key: Key<'_>) -> Result<Self, HomeError> {
-        let path = dir.join(database::FILE_NAME);
-        if !path.try_exists().map_err(|error| HomeError::Io(path.clone(), error))? {
-            return Err(HomeError::NotFound(dir.to_owned()));
-        }
-        let dir = std::fs::canonicalize(dir).map_err(|error| HomeError::Io(dir.to_owned(), error))?;
+        let dir = find(dir)?;
         let path = dir.join(database::FILE_NAME);
         let mut connection = database::open(&path)?;
         if !tables::is_a_store(&connection, &path)? {
@@ -180,6 +176,14 @@ impl Home {
         &self.run_dir
     }
 
+    /// As [`Home::run_dir`], of the home in `dir`, which is not unlocked.
+    ///
+    /// # Errors
+    /// [`HomeError::NotFound`], [`HomeError::Io`].
+    pub fn run_dir_of(dir: &Path) -> Result<PathBuf, HomeError> {
+        run_dir(&find(dir)?)
+    }
+
     /// The home's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -224,6 +228,15 @@ impl Home {
     pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
         self.kms.set_observer(observer);
     }
+}
+
+/// The home in `dir`, by a path without links.
+fn find(dir: &Path) -> Result<PathBuf, HomeError> {
+    let path = dir.join(database::FILE_NAME);
+    if !path.try_exists().map_err(|error| HomeError::Io(path.clone(), error))? {
+        return Err(HomeError::NotFound(dir.to_owned()));
+    }
+    std::fs::canonicalize(dir).map_err(|error| HomeError::Io(dir.to_owned(), error))
 }
 
 /// The directory of control sockets; a backup of a home may have left the empty directory out.

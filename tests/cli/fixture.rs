@@ -58,10 +58,14 @@ impl Fixture {
 
     /// As [`Fixture::command`], and the environment says nothing of a home.
     pub fn without_home(&self, arguments: &[&str]) -> Command {
-        // A session of its own, without the terminal that the tests may be run from: nobody is there to be asked.
+        // Without the terminal that the tests may be run from: nobody is there to be asked.
+        self.in_session(&["--wait", "timeout"], arguments)
+    }
+
+    /// `kmsfs` in a session of its own, which `setsid` and `timeout` make as `how` says.
+    pub fn in_session(&self, how: &[&str], arguments: &[&str]) -> Command {
         let mut command = Command::new("setsid");
-        command.args(["-w", "timeout", "-k", "5", COMMAND_SECONDS, env!("CARGO_BIN_EXE_kmsfs")]);
-        command.args(arguments);
+        command.args(how).args(["-k", "5", COMMAND_SECONDS, env!("CARGO_BIN_EXE_kmsfs")]).args(arguments);
         for name in
             ["KMSFS_HOME", "XDG_DATA_HOME", "HOME", "KMSFS_LOG", "KMSFS_KEY_FILE", "KMSFS_PASSPHRASE_FILE"]
         {
@@ -69,6 +73,14 @@ impl Fixture {
         }
         command.env("TZ", "UTC").current_dir(self.temp.path());
         command
+    }
+
+    /// A file that only its owner may read.
+    pub fn secret(&self, name: &str, content: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        fs::write(self.path(name), content).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        self.path(name)
     }
 
     pub fn run(&self, arguments: &[&str]) -> Said {

@@ -1,9 +1,13 @@
 //! The command line as people and scripts meet it: real processes, their output, their errors and their exit codes.
 
+mod backup;
 mod errors;
 mod fixture;
 mod kms;
 mod kms_usage;
 mod people;
+mod pty;
 mod setup;
+mod slots;
 mod system;
+mod terminal;

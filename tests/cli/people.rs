@@ -132,7 +132,9 @@ fn output_that_cannot_be_written_is_an_error() {
 fn help_says_what_each_command_does() {
     let fixture = Fixture::bare();
     let help = fixture.ok(&["--help"]);
-    for command in ["setup", "kms", "init", "mount", "umount", "keys", "inspect", "status"] {
+    for command in
+        ["setup", "slot", "unlock", "home", "kms", "init", "mount", "umount", "keys", "inspect", "status"]
+    {
         let line = help.lines().find(|line| line.trim().starts_with(&format!("{command} ")));
         assert!(line.is_some_and(|line| line.trim().len() > command.len() + 10), "{command}: {help}");
         let own = fixture.ok(&[command, "--help"]);
@@ -141,7 +143,7 @@ fn help_says_what_each_command_does() {
             assert!(own.contains("--home"), "{own}");
         }
     }
-    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "252", "254", "255"] {
+    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "252", "254", "255"] {
         assert!(help.lines().any(|line| line.trim().starts_with(&format!("{code}  "))), "{code}: {help}");
     }
     assert!(fixture.ok(&["mount", "--help"]).contains("allow_other"));

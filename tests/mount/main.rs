@@ -11,3 +11,4 @@ mod programs;
 mod requests;
 mod revoke;
 mod tamper;
+mod unlock;

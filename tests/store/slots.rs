@@ -1,7 +1,6 @@
 //! Slots of a real home: what opens it, what no longer does, and what an altered slot can do.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use kmsfs::kms::Operation;
 use kmsfs::store::slot::SlotKind;
@@ -188,8 +187,8 @@ fn a_slot_that_asks_for_more_than_a_machine_has_is_refused_at_once() {
     let fixture = Fixture::empty();
     let home = fixture.open();
     home.add_slot(&caller(&home), &fixture.passphrase_slot("first")).unwrap();
+    home.remove_slot(&caller(&home), 1).unwrap();
     drop(home);
-    fs::remove_file(fixture.path("key-file")).unwrap();
     for cost in [
         "argon2id,v=19,m=104857600,t=1,p=1",
         "argon2id,v=19,m=8192,t=4294967295,p=1",
@@ -199,11 +198,8 @@ fn a_slot_that_asks_for_more_than_a_machine_has_is_refused_at_once() {
     ] {
         let sql = "UPDATE slots SET parameters = ?1 WHERE id = 2";
         fixture.connect().execute(sql, params![cost.as_bytes()]).unwrap();
-        let started = Instant::now();
         let error = fixture.open_with_passphrases(&["first"]).unwrap_err();
-        assert!(started.elapsed() < Duration::from_secs(60), "{cost}");
-        let said = error.to_string();
-        assert!(matches!(error, HomeError::KeyFileMissing(_)) || said.contains("slot 2"), "{cost}: {said}");
+        assert!(matches!(&error, HomeError::Tampered(why) if why.contains("slot 2")), "{cost}: {error}");
     }
 }
 
