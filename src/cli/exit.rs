@@ -52,7 +52,7 @@ Exit codes:
     1  failed
     2  the arguments cannot be understood
     3  no home, or a home where one was to be made
-    4  the key file, passphrase or recovery code is missing, open to others, or does not unlock the home
+    4  what unlocks the home is missing, open to others, or does not unlock it
     5  the key store or a volume's records were altered or are damaged
     6  the key is not known, or its state does not permit it
     7  not a volume, a volume already, in use, or of another home

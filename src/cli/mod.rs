@@ -35,7 +35,7 @@ use exit::Code;
 
 /// Encrypted directories whose files obey the state of their keys.
 #[derive(Debug, Parser)]
-#[command(name = "kmsfs", version, after_help = exit::HELP, disable_help_subcommand = true)]
+#[command(name = "kmsfs", version, after_help = format!("{}\n\n{}", secrets::ENVIRONMENT, exit::HELP), disable_help_subcommand = true)]
 struct Cli {
     /// Where the local key service lives [default: $KMSFS_HOME, else $XDG_DATA_HOME/kmsfs]
     #[arg(long, value_name = "DIR", global = true)]

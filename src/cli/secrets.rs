@@ -1,15 +1,25 @@
 //! Where the command line gets secrets from: files, the environment's word for files, the terminal. Never an argument.
 
 use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::error::{CliError, Result};
 use super::exit;
 use super::terminal::Terminal;
 use crate::store::slot::{Cost, CostRequest, Passphrase, RecoveryCode, read_secret};
 use crate::store::{HomeError, Key, Keychain, NewSlot};
+
+/// What `--help` shows of variables.
+pub const ENVIRONMENT: &str = "\
+Environment:
+  KMSFS_HOME             where the local key service lives, without --home
+  KMSFS_KEY_FILE         the key file, in place of those that the slots of the home name
+  KMSFS_PASSPHRASE_FILE  the file that the passphrase is read from; - is standard input
+  KMSFS_LOG              what is logged to standard error: error, warn, info, debug, trace";
 
 /// Names the file that the passphrase is read from.
 const PASSPHRASE_FILE: &str = "KMSFS_PASSPHRASE_FILE";
@@ -46,7 +56,11 @@ impl Keychain for CommandLine {
 }
 
 fn asked(terminal: &Terminal, question: &str) -> std::result::Result<Passphrase, HomeError> {
-    let line = terminal.ask(question).map_err(|error| HomeError::Io("/dev/tty".into(), error))?;
+    let line = terminal.ask(question).or_else(|error| match error.kind() {
+        // Ctrl-D: an answer without a letter.
+        io::ErrorKind::UnexpectedEof => Ok(Zeroizing::default()),
+        _ => Err(HomeError::Io("/dev/tty".into(), error)),
+    })?;
     Passphrase::new(line, "the terminal")
 }
 
@@ -209,6 +223,6 @@ pub fn somebody_is_there() -> bool {
 }
 
 /// How a recovery code is shown, the one time that it is.
-pub fn shown(code: &RecoveryCode, what: &str) -> zeroize::Zeroizing<String> {
-    zeroize::Zeroizing::new(format!("The recovery code is {}: {what}\n", *code.reveal()))
+pub fn shown(code: &RecoveryCode, what: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("The recovery code is {}: {what}\n", *code.reveal()))
 }

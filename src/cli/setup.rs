@@ -70,7 +70,12 @@ impl Setup {
             let what = "write it down, and keep it apart from the home. It is not shown again.";
             text.push_str(&secrets::shown(code, what));
         }
-        print(&text)?;
+        print(&text).map_err(|error| match code {
+            Some(_) => error.hint(
+                "the home is made; kmsfs slot add --recovery-code shows a recovery code again, another one",
+            ),
+            None => error,
+        })?;
         done()
     }
 

@@ -48,11 +48,11 @@ struct List {
 /// Add a slot: for a key file, a passphrase or a recovery code.
 #[derive(Debug, Args)]
 struct Add {
-    #[command(flatten)]
-    secret: NewSecret,
     /// A new recovery code, which is shown once
     #[arg(long, conflicts_with_all = ["key_file", "passphrase", "passphrase_file"])]
     recovery_code: bool,
+    #[command(flatten)]
+    secret: NewSecret,
 }
 
 /// Remove a slot. The last one cannot be removed, and a key file stays where it is.
@@ -62,17 +62,20 @@ struct Remove {
     number: i64,
 }
 
-/// Give a slot another secret. Without one that is named, a passphrase slot gets a new passphrase, or with only a cost the same
-/// passphrase at that cost; a recovery code slot gets a new code, which is shown once.
+/// Give a slot another secret, or its passphrase another cost.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Without a secret that is named, a passphrase slot gets a new passphrase, which is asked for, or with only a cost the same
+passphrase at that cost; the slot of a recovery code gets a new code, which is shown once. The root key stays: a copy of
+the home from before still opens with the old secret.")]
 struct Change {
     /// The slot's number, as kmsfs slot list shows it
     number: i64,
-    #[command(flatten)]
-    secret: NewSecret,
     /// A new recovery code, which is shown once
     #[arg(long, conflicts_with_all = ["key_file", "passphrase", "passphrase_file"])]
     recovery_code: bool,
+    #[command(flatten)]
+    secret: NewSecret,
 }
 
 /// A slot as it is listed.

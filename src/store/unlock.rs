@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::root::RootKey;
 use super::rows::Row;
-use super::slot::{Passphrase, RecoveryCode, Slot, SlotKind, SlotSecret};
+use super::slot::{Passphrase, RecoveryCode, SLOTS_MAX, Slot, SlotKind, SlotSecret};
 use super::{HomeError, keyfile};
 
 /// Where secrets come from when a home is opened.
@@ -71,6 +71,13 @@ pub fn unlock(rows: &[Row], key: Key<'_>) -> Result<RootKey, HomeError> {
     }
     let mut slots = Vec::new();
     let mut refusal = None;
+    if rows.len() > SLOTS_MAX {
+        // Each may cost an attempt that takes a minute.
+        return Err(HomeError::Tampered(format!(
+            "the home has {} slots, and {SLOTS_MAX} can be",
+            rows.len()
+        )));
+    }
     for row in rows {
         match Slot::of(row) {
             Ok(slot) => slots.push(slot),

@@ -146,6 +146,20 @@ fn help_says_what_each_command_does() {
     for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "252", "254", "255"] {
         assert!(help.lines().any(|line| line.trim().starts_with(&format!("{code}  "))), "{code}: {help}");
     }
+    for variable in ["KMSFS_HOME", "KMSFS_KEY_FILE", "KMSFS_PASSPHRASE_FILE", "KMSFS_LOG"] {
+        assert!(help.contains(variable), "{variable}: {help}");
+    }
+    for arguments in [
+        ["slot", "list"],
+        ["slot", "add"],
+        ["slot", "remove"],
+        ["slot", "change"],
+        ["home", "backup"],
+        ["home", "restore"],
+    ] {
+        let own = fixture.ok(&[arguments.as_slice(), &["--help"]].concat());
+        assert!(own.contains(&format!("Usage: kmsfs {}", arguments.join(" "))), "{own}");
+    }
     assert!(fixture.ok(&["mount", "--help"]).contains("allow_other"));
     assert!(fixture.ok(&["setup", "--help"]).contains("--simulated-clock"));
     assert!(fixture.ok(&["--version"]).starts_with("kmsfs "));

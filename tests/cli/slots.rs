@@ -84,6 +84,16 @@ fn setup_without_a_recovery_code_says_what_that_means_and_has_none() {
 }
 
 #[test]
+fn a_recovery_code_that_could_not_be_shown_is_no_loss() {
+    let fixture = Fixture::bare();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let said = said(fixture.command(&["setup", "--key-file", "key-file"]).stdout(full));
+    let hint = said.fails(1, &["standard output"]);
+    assert!(hint.contains("slot add --recovery-code"), "{hint}");
+    code_in(&fixture.ok(&["slot", "change", "2"]));
+}
+
+#[test]
 fn a_passphrase_comes_from_a_file_a_pipe_or_standard_input() {
     for (name, line_end) in [("-", "\n"), ("/dev/stdin", ""), ("file", "\r\n")] {
         let fixture = Fixture::bare();

@@ -281,6 +281,13 @@ fn a_home_has_room_for_64_slots() {
     }
     let error = home.add_slot(&caller(&home), &NewSlot::RecoveryCode(code())).unwrap_err();
     assert!(matches!(error, HomeError::TooManySlots), "{error}");
+    drop(home);
+    // Each could cost an attempt at a passphrase: no more than these are tried.
+    let connection = fixture.connect();
+    let mut row = rows_of(&connection, "slots").swap_remove(0);
+    row[0] = Value::Integer(65);
+    crate::fixture::put(&connection, "slots", &row);
+    assert!(matches!(refusal(&fixture, "65 slots"), HomeError::Tampered(why) if why.contains("65 slots")));
 }
 
 /// What the first version made: no dates of slots, and MACs without them.

@@ -118,7 +118,8 @@ impl Home {
     /// home appears, so `key` must open one of the slots that the home had then.
     ///
     /// # Errors
-    /// [`HomeError::BackupDamaged`], and as [`HomeError`] says; nothing is left behind then.
+    /// [`HomeError::BackupDamaged`], and as [`HomeError`] says; nothing is left behind then, but for a home whose restoration could not
+    /// be recorded in it.
     pub fn restore(dir: &Path, file: &Path, key: Key<'_>) -> Result<Self, HomeError> {
         place::check_free(dir)?;
         let io = |error: io::Error| match error.kind() {
