@@ -14,9 +14,10 @@ use crate::store::slot::SlotKind;
 
 /// Back up the home to one file, or make a home of such a file.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A backup is sealed: it is read with a secret of one of the slots that the home had then, and with nothing else. Losing the
-home means losing every file of its volumes: see docs/HOME.md.")]
+#[command(
+    after_help = "A backup is sealed: it is read with a secret of one of the slots that the home had then, and with nothing else. Losing the \
+    home means losing every file of its volumes: see docs/HOME.md."
+)]
 pub struct HomeCommand {
     #[command(subcommand)]
     command: Which,

@@ -17,9 +17,10 @@ use crate::store::{Home, HomeError, NewSlot};
 
 /// What unlocks the home: key files, passphrases, recovery codes.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Each slot holds the same root key, sealed for one secret; any of them unlocks the home. Changing or removing a slot does
-not change the root key: a copy of the home from before still opens with the old secret. See docs/HOME.md.")]
+#[command(
+    after_help = "Each slot holds the same root key, sealed for one secret; any of them unlocks the home. Changing or removing a slot does \
+    not change the root key: a copy of the home from before still opens with the old secret. See docs/HOME.md."
+)]
 pub struct Slot {
     #[command(subcommand)]
     command: SlotCommand,
@@ -64,10 +65,11 @@ struct Remove {
 
 /// Give a slot another secret, or its passphrase another cost.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Without a secret that is named, a passphrase slot gets a new passphrase, which is asked for, or with only a cost the same
-passphrase at that cost; the slot of a recovery code gets a new code, which is shown once. The root key stays: a copy of
-the home from before still opens with the old secret.")]
+#[command(
+    after_help = "Without a secret that is named, a passphrase slot gets a new passphrase, which is asked for, or with only a cost the same \
+    passphrase at that cost; the slot of a recovery code gets a new code, which is shown once. The root key stays: a copy of \
+    the home from before still opens with the old secret."
+)]
 struct Change {
     /// The slot's number, as kmsfs slot list shows it
     number: i64,

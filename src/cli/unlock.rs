@@ -12,9 +12,10 @@ use super::{done, home, print};
 
 /// Unlock the home with the recovery code, and set a new slot for the key file or passphrase that is lost.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The new slot is added; old ones stay, and the recovery code goes on working: kmsfs slot list, kmsfs slot remove N and
-kmsfs slot change N put that in order.")]
+#[command(
+    after_help = "The new slot is added; old ones stay, and the recovery code goes on working: kmsfs slot list, kmsfs slot remove N and \
+    kmsfs slot change N put that in order."
+)]
 pub struct Unlock {
     #[command(flatten)]
     with: UnlockWith,
