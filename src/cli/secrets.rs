@@ -43,7 +43,7 @@ impl Keychain for CommandLine {
     }
 
     fn passphrase(&mut self, attempt: u32) -> std::result::Result<Option<Passphrase>, HomeError> {
-        if let Some(file) = named(PASSPHRASE_FILE) {
+        if let Some(file) = passphrase_file() {
             return if attempt == 0 { Passphrase::read(&file).map(Some) } else { Ok(None) };
         }
         let Some(terminal) = Terminal::open().filter(|_| attempt < ATTEMPTS) else { return Ok(None) };
@@ -68,6 +68,11 @@ fn asked(terminal: &Terminal, question: &str) -> std::result::Result<Passphrase,
 pub fn present_passphrase() -> Result<Passphrase> {
     let passphrase = CommandLine.passphrase(0)?;
     passphrase.ok_or_else(|| HomeError::PassphraseMissing(None).into())
+}
+
+/// The file that KMSFS_PASSPHRASE_FILE names.
+pub fn passphrase_file() -> Option<PathBuf> {
+    named(PASSPHRASE_FILE)
 }
 
 /// A new passphrase: from the file, else asked for twice on the terminal.

@@ -17,7 +17,8 @@ pub struct Setup {
     /// A key file that unlocks the home: made if it is absent, used if it exists
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// A passphrase that unlocks the home, asked for twice on the terminal [default without --key-file]
+    /// A passphrase that unlocks the home, asked for twice on the terminal [default without --key-file, or what
+    /// KMSFS_PASSPHRASE_FILE names]
     #[arg(long)]
     passphrase: bool,
     /// The passphrase in this file, whose last line end is not part of it; - is standard input
@@ -83,9 +84,15 @@ impl Setup {
         self.passphrase || self.passphrase_file.is_some() || self.key_file.is_none()
     }
 
+    /// The file of the passphrase. There is no passphrase yet that KMSFS_PASSPHRASE_FILE could name but the new one.
+    fn passphrase_file(&self) -> Option<PathBuf> {
+        let named = || (!self.passphrase).then(secrets::passphrase_file).flatten();
+        self.passphrase_file.clone().or_else(named)
+    }
+
     /// Somebody must be there where nothing says what is to unlock the home.
     fn check(&self) -> Result<()> {
-        if self.key_file.is_some() || self.passphrase_file.is_some() || secrets::somebody_is_there() {
+        if self.key_file.is_some() || self.passphrase_file().is_some() || secrets::somebody_is_there() {
             return Ok(());
         }
         Err(CliError::new(
@@ -100,7 +107,7 @@ impl Setup {
         let mut slots: Vec<_> = self.key_file.iter().cloned().map(NewSlot::KeyFile).collect();
         if self.wants_passphrase() {
             let cost = self.cost.cost()?;
-            let passphrase = secrets::new_passphrase(self.passphrase_file.as_deref())?;
+            let passphrase = secrets::new_passphrase(self.passphrase_file().as_deref())?;
             slots.push(NewSlot::Passphrase(passphrase, cost));
         } else {
             self.cost.refuse_without_passphrase()?;

@@ -117,6 +117,27 @@ fn a_passphrase_comes_from_a_file_a_pipe_or_standard_input() {
 }
 
 #[test]
+fn one_variable_serves_a_script_from_setup_on() {
+    let fixture = Fixture::bare();
+    fixture.secret("passphrase", "correct horse\n");
+    let run = |arguments: &[&str]| {
+        let said = said(fixture.command(arguments).env("KMSFS_PASSPHRASE_FILE", "passphrase"));
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{arguments:?}: {}", said.out);
+        said.out
+    };
+    assert!(run(&with(&["setup"])).contains("A passphrase unlocks it"));
+    run(&["kms", "create-key"]);
+    run(&["slot", "add", "--key-file", "key-file"]);
+    run(&["home", "backup", "backup"]);
+    run(&["--home", "other", "home", "restore", "backup"]);
+    let other = Fixture::bare();
+    other.secret("passphrase", "correct horse");
+    let mut setup = other.command(&["setup", "--key-file", "key-file", "--no-recovery-code"]);
+    assert_eq!(said(setup.env("KMSFS_PASSPHRASE_FILE", "passphrase")).code, 0);
+    assert_eq!(kinds(&other), [(1, "key-file".into())], "a key file is what was asked for");
+}
+
+#[test]
 fn a_passphrase_file_that_cannot_serve_is_named_and_makes_nothing() {
     let fixture = Fixture::bare();
     fixture.secret("empty", "\n");
