@@ -156,6 +156,11 @@ pub fn open_index(
     open(key, file_id, place, sequence, sector)
 }
 
+/// The epoch that a sector claims; it is authentic where the sector is.
+pub fn epoch(sector: &SectorBytes) -> u64 {
+    u64::from_be_bytes(sector[..NONCE_AT].try_into().expect("8 bytes"))
+}
+
 /// What the content root covers of a sector: epoch, nonce and tag, which commit to the rest.
 pub fn identity(sector: &SectorBytes) -> &[u8] {
     &sector[..BODY_AT]
@@ -185,7 +190,7 @@ fn open<const N: usize>(
     sequence: u64,
     sector: &SectorBytes,
 ) -> Result<[u8; N], SectorError> {
-    let epoch = u64::from_be_bytes(sector[..NONCE_AT].try_into().expect("8 bytes"));
+    let epoch = epoch(sector);
     let nonce: &Nonce = sector[NONCE_AT..TAG_AT].try_into().expect("12 bytes");
     let tag: &Tag = sector[TAG_AT..BODY_AT].try_into().expect("16 bytes");
     let (sealed, zeros) = sector[BODY_AT..].split_at(N);

@@ -61,7 +61,7 @@ pub trait Backing: Send + Sync {
 }
 
 /// A file of the backing directory, held by descriptor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FdBacking(Arc<OwnedFd>);
 
 impl FdBacking {

@@ -8,12 +8,13 @@ mod golden;
 mod memory;
 mod model;
 mod power;
+mod repair;
 mod tamper;
 
 use kmsfs::datakey::{DataKey, KeyArn, WrappedDataKey};
 use kmsfs::envelope::FileId;
 use kmsfs::fs::Durability;
-use kmsfs::fs::file::{CryptFile, FileError};
+use kmsfs::fs::file::{CryptFile, FileError, Repair, repair};
 use memory::Memory;
 use proptest::prelude::ProptestConfig;
 
@@ -51,6 +52,10 @@ impl File {
         let memory = Memory::default();
         drop(self.create(&memory));
         memory
+    }
+
+    fn repair(&self, memory: &Memory) -> Result<Repair, FileError> {
+        repair(memory.clone(), &CryptFile::identify(memory)?, &self.key)
     }
 
     fn open(&self, memory: &Memory) -> Result<CryptFile<Memory>, FileError> {

@@ -25,7 +25,7 @@ impl Since {
         self.0.drain(..self.0.len() - 1);
     }
 
-    /// Whether a chunk, or the segment that it lies in where that was a hole, was written since the sync.
+    /// Whether a chunk, or the segment that it lies in where that was a hole, was written or cut off since the sync.
     fn is_touched(&self, chunk: usize) -> bool {
         let part = |version: &[u8], range: std::ops::Range<usize>| {
             let mut part = version.get(range.start..version.len().min(range.end)).unwrap_or(&[]).to_vec();
@@ -40,7 +40,9 @@ impl Since {
             if chunk < 32 { 0..32 } else { (chunk - 32) / 64 * 64 + 32..(chunk - 32) / 64 * 64 + 96 };
         let bytes = segment.start * CHUNK..segment.end * CHUNK;
         let was_hole = part(&self.0[0], bytes.clone()).iter().all(|byte| *byte == 0);
-        differs(chunk * CHUNK..(chunk + 1) * CHUNK) || (was_hole && differs(bytes))
+        // A hole is one by its tags, and those are gone where the file was cut before them.
+        let was_cut = self.0.iter().any(|version| version.len() <= chunk * CHUNK);
+        was_cut || differs(chunk * CHUNK..(chunk + 1) * CHUNK) || (was_hole && differs(bytes))
     }
 }
 
@@ -212,4 +214,97 @@ fn a_sync_of_a_clean_file_is_a_promise_too() {
         Step::Reopen,
         Step::Append { len: 10, seed: 3 },
     ]);
+}
+
+/// What nobody ever synced, but was written back long ago, and is then changed without a sync when the power goes: it may be refused as
+/// a whole. A repair brings back every chunk that was not being changed.
+fn repaired_everywhere(before: &[Step], script: &[Step]) {
+    let this = File::new(1, Durability::Default);
+    let start = this.empty();
+    let file = this.open(&start).unwrap();
+    let mut whole = Since(vec![Vec::new()]);
+    for step in before {
+        step.apply(&file).unwrap();
+        whole.step(step);
+    }
+    file.commit_clean().unwrap();
+    drop(file);
+    whole.synced();
+    let (mut refused, mut mended) = (0, 0);
+    for stop in 0.. {
+        let memory = start.fork();
+        memory.keep_disk();
+        let file = this.open(&memory).unwrap();
+        memory.stop_after(stop);
+        let mut since = whole.clone();
+        let mut stopped = false;
+        for step in script {
+            since.step(step);
+            if step.apply(&file).is_err() {
+                stopped = true;
+                break;
+            }
+        }
+        for way in 0..10 {
+            let choices = pattern(stop * 31 + way, 4096);
+            let mut at = 0;
+            let mut any = |below: usize| {
+                at = (at + 1) % choices.len();
+                choices[at] as usize % below
+            };
+            let size = any(usize::MAX);
+            let left = match way {
+                0 => memory.lose_power(|_| 0, |below| below - 1),
+                1 => memory.lose_power(|below| below - 1, |_| 0),
+                _ => memory.lose_power(any, |below| size % below),
+            };
+            let what = format!("stop {stop}, way {way}");
+            let is_refused = this.open(&left.fork()).is_err();
+            let repair = this.repair(&left).unwrap_or_else(|error| panic!("{what}: {error}"));
+            refused += u32::from(is_refused);
+            mended += u32::from(!repair.done.is_empty());
+            check(&this, &left, &since, false, &format!("{what}, repaired: {repair:?}"));
+            let again = this.repair(&left).unwrap();
+            assert_eq!(again.done, [], "{what}: a repair that is done has nothing to do: {repair:?}");
+        }
+        if !stopped {
+            break;
+        }
+    }
+    assert!(refused > 0 && mended >= refused, "{refused} refused, {mended} mended");
+}
+
+#[test]
+fn a_repair_brings_back_a_file_that_was_appended_to_and_never_synced() {
+    let before = [Step::Append { len: 150_000, seed: 1 }];
+    repaired_everywhere(
+        &before,
+        &[Step::Append { len: 9_000, seed: 2 }, Step::Append { len: 500_000, seed: 3 }],
+    );
+    repaired_everywhere(&[Step::Append { len: 10_000, seed: 1 }], &[Step::Append { len: 300_000, seed: 2 }]);
+}
+
+#[test]
+fn a_repair_brings_back_a_file_that_was_truncated_and_never_synced() {
+    let before = [Step::Append { len: 700_000, seed: 1 }];
+    repaired_everywhere(&before, &[Step::Resize(450_001)]);
+    repaired_everywhere(
+        &before,
+        &[Step::Resize(100_000), Step::Append { len: 300_000, seed: 2 }, Step::Reopen],
+    );
+}
+
+#[test]
+fn a_repair_brings_back_a_file_that_was_overwritten_and_never_synced() {
+    let before = [Step::Append { len: 400_000, seed: 1 }, Step::Resize(1_000_000)];
+    repaired_everywhere(
+        &before,
+        &[
+            write(100, 9_000, 2),
+            write(900_000, 5_000, 3),
+            Step::Resize(350_000),
+            write(200_000, 50_000, 4),
+            Step::Reopen,
+        ],
+    );
 }

@@ -22,9 +22,9 @@ use crate::fs::backing::Backing;
 /// Page 0 of a file, and what its header slots claim: which data key to ask for.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    page: Box<[u8; PAGE as usize]>,
+    pub(super) page: Box<[u8; PAGE as usize]>,
     /// The slots that can be read, the newest first, with their number.
-    claims: Vec<(usize, UnverifiedHeader)>,
+    pub(super) claims: Vec<(usize, UnverifiedHeader)>,
 }
 
 impl Identity {
@@ -175,7 +175,7 @@ impl<B: Backing> CryptFile<B> {
         Ok(())
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         backing: B,
         keys: FileKeys,
         writable: bool,
@@ -210,7 +210,7 @@ impl<B: Backing> CryptFile<B> {
 }
 
 /// The newest slot that the data key proves.
-fn verified(identity: &Identity, data_key: &DataKey) -> Result<(usize, FileKeys, Header)> {
+pub(super) fn verified(identity: &Identity, data_key: &DataKey) -> Result<(usize, FileKeys, Header)> {
     let mut refusal = FileError::Header(HeaderError::Inauthentic);
     for (slot, claim) in &identity.claims {
         let keys = FileKeys::new(data_key, claim.file_id());

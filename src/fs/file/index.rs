@@ -130,6 +130,12 @@ impl<B: Backing> CryptFile<B> {
         Ok(())
     }
 
+    /// Takes over what a repair found out of a group's index page. The sectors that `pending` has a bit of are written with the next
+    /// mark.
+    pub(super) fn adopt_group(&self, number: GroupIndex, bits: [Bits; INDEX_SECTORS], pending: u8) {
+        self.index.lock().0.insert(number.0, Group { bits, pending, ..Group::empty() });
+    }
+
     /// Forgets the groups behind a size that a truncation left; their pages are gone from the backing file.
     pub(super) fn end_groups(&self, old: u64, new: u64) {
         let mut index = self.index.lock();

@@ -11,11 +11,15 @@
 mod commit;
 mod create;
 mod error;
+mod examine;
+mod finding;
 mod head;
 mod holes;
 mod index;
+mod look;
 mod read;
 mod recover;
+mod repair;
 mod scrub;
 mod segment;
 mod size;
@@ -28,6 +32,9 @@ use parking_lot::{Mutex, RwLock};
 
 pub use create::Identity;
 pub use error::{FileError, Result};
+pub use examine::{Examination, Part, Summary};
+pub use finding::Finding;
+pub use repair::{Done, Repair, repair};
 pub use scrub::ScrubReport;
 
 use super::backing::Backing;

@@ -21,9 +21,11 @@ impl<B: Backing> CryptFile<B> {
         let header = self.header();
         let size = self.surviving_size(&header)?;
         self.size.store(size, Ordering::Release);
-        if !self.writable {
-            return Ok(());
-        }
+        if self.writable { self.conclude(size) } else { Ok(()) }
+    }
+
+    /// Ends the recovery of a file that has `size` bytes; its header is dirty.
+    pub(super) fn conclude(&self, size: u64) -> Result<()> {
         match self.tidy(size).and_then(|()| self.fit_all(size)).and_then(|()| self.take_stock(size)) {
             Ok(()) => (),
             Err(error @ (FileError::Unsettled(_) | FileError::Sector(..))) => {
