@@ -116,13 +116,15 @@ impl fmt::Display for DataKeyError {
 
 impl std::error::Error for DataKeyError {}
 
-/// What a mount found or did that the owner of a key must be able to learn of later.
+/// What a mount or a command found or did that the owner of a key must be able to learn of later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incident {
     /// The ciphertext is not what was written: what is wrong, and where in the file.
     Damaged(String),
     /// A file that a mount left half written was made whole.
     Recovered,
+    /// A file was repaired: what was done to it.
+    Repaired(String),
 }
 
 /// A source of data keys. Implementations are used from many threads at once.

@@ -15,6 +15,8 @@ use crate::datakey::KeyArn;
 
 /// The version of CloudTrail's record format that these follow.
 const EVENT_VERSION: &str = "1.11";
+/// What asks for the keys of files, where no command does.
+const MOUNT: &str = "kmsfs mount";
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,10 +85,8 @@ impl AuditEvent {
     ) -> Self {
         let (user_agent, more) = match &caller.via {
             Via::Cli => ("kmsfs".to_owned(), None),
-            Via::Mount { volume, path } => (
-                "kmsfs mount".to_owned(),
-                Some(json!({"volume": volume, "path": path, "uid": caller.uid, "pid": caller.pid})),
-            ),
+            Via::Mount { volume, path } => (MOUNT.to_owned(), Some(of_file(caller, volume, path))),
+            Via::Tool { name, volume, path } => ((*name).to_owned(), Some(of_file(caller, volume, path))),
         };
         Self {
             user_identity: identity(scene, caller),
@@ -105,17 +105,18 @@ impl AuditEvent {
         Self::bare(scene, name, "AwsServiceEvent", touched)
     }
 
-    /// The record of something that a mount found or did to a file, which no caller asked for.
+    /// The record of something that a mount, or the command `tool`, found or did to a file, which no caller asked for.
     pub fn of_file(
         scene: &Scene<'_>,
         name: &str,
+        tool: Option<&'static str>,
         volume: &str,
         path: &str,
         detail: Option<&str>,
         touched: &[KeyArn],
     ) -> Self {
         Self {
-            user_agent: "kmsfs mount".to_owned(),
+            user_agent: tool.unwrap_or(MOUNT).to_owned(),
             additional_event_data: Some(json!({"volume": volume, "path": path, "detail": detail})),
             read_only: true,
             ..Self::of_service(scene, name, touched)
@@ -176,6 +177,11 @@ impl AuditEvent {
         line.push(b'\n');
         line
     }
+}
+
+/// Who asked for a file's key, and for which.
+fn of_file(caller: &Caller, volume: &str, path: &str) -> Value {
+    json!({"volume": volume, "path": path, "uid": caller.uid, "pid": caller.pid})
 }
 
 /// A UUID of version 4, without a system call for its randomness: one record is written for each open of a file.

@@ -27,4 +27,13 @@ pub enum Via {
         /// The file's path within the volume.
         path: String,
     },
+    /// A command that works on one file without a mount.
+    Tool {
+        /// The command, as the record names it: `kmsfs decrypt`.
+        name: &'static str,
+        /// The volume's id.
+        volume: String,
+        /// The file's path within the volume.
+        path: String,
+    },
 }

@@ -25,6 +25,8 @@ pub trait Principals: Send + Sync {
 pub struct FileKeys {
     kms: Arc<Kms>,
     principals: Arc<dyn Principals>,
+    /// The command that asks; none for a mount.
+    tool: Option<&'static str>,
 }
 
 impl std::fmt::Debug for FileKeys {
@@ -36,7 +38,12 @@ impl std::fmt::Debug for FileKeys {
 impl FileKeys {
     /// Over `kms`.
     pub fn new(kms: Arc<Kms>, principals: Arc<dyn Principals>) -> Self {
-        Self { kms, principals }
+        Self { kms, principals, tool: None }
+    }
+
+    /// For a command that works on files without a mount: its records name it.
+    pub fn for_tool(self, name: &'static str) -> Self {
+        Self { tool: Some(name), ..self }
     }
 
     /// Runs `work` on the keyring as it is, and records how it ended.
@@ -48,7 +55,11 @@ impl FileKeys {
         work: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, DataKeyError> {
         let failed = |error: KmsError| DataKeyError::Failed(error.to_string());
-        let via = Via::Mount { volume: asker.volume.clone(), path: asker.path.clone() };
+        let (volume, path) = (asker.volume.clone(), asker.path.clone());
+        let via = match self.tool {
+            None => Via::Mount { volume, path },
+            Some(name) => Via::Tool { name, volume, path },
+        };
         let caller = self.principals.caller(asker.uid, asker.pid, via);
         let record = |scene: &Scene<'_>, touched: &[KeyArn], error: Option<&KmsError>| {
             let event = AuditEvent::of_call(scene, &caller, operation, parameters.clone(), touched, error);
@@ -135,11 +146,12 @@ impl DataKeys for FileKeys {
         let (name, detail) = match incident {
             Incident::Damaged(what) => ("FileDamaged", Some(what.as_str())),
             Incident::Recovered => ("FileRecovered", None),
+            Incident::Repaired(what) => ("FileRepaired", Some(what.as_str())),
         };
         let recorded = self.kms.current_ring().and_then(|ring| {
             let touched: Vec<_> = key.into_iter().cloned().collect();
             let scene = self.kms.scene(&ring);
-            self.kms.record(&AuditEvent::of_file(&scene, name, volume, path, detail, &touched))
+            self.kms.record(&AuditEvent::of_file(&scene, name, self.tool, volume, path, detail, &touched))
         });
         if let Err(error) = recorded {
             log::error!("{name} of {path} is not recorded: {error}");

@@ -148,6 +148,11 @@ impl Home {
         Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()))
     }
 
+    /// As [`Home::data_keys`], for a command that works on files without a mount; its records name it.
+    pub fn data_keys_for(&self, tool: &'static str) -> Arc<dyn DataKeys> {
+        Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()).for_tool(tool))
+    }
+
     /// What volumes authenticate their configuration with.
     pub fn authenticator(&self) -> Arc<dyn Authenticator> {
         self.authenticator.clone()
