@@ -33,11 +33,11 @@ pub enum VolumeError {
     },
     /// Its records were altered, or are not what they should be.
     Tampered(String),
-    /// It is mounted for writing already.
+    /// It is mounted for writing already, or a command repairs its files.
     Locked {
         /// The volume.
         dir: PathBuf,
-        /// By whom, as the lock file says: process id and mount point.
+        /// By whom, as the lock file says: process id, and mount point or command.
         holder: String,
     },
     /// A file of its records, or the directory, cannot be read or written.
@@ -64,7 +64,7 @@ impl fmt::Display for VolumeError {
                 )
             }
             Self::Tampered(what) => write!(f, "the volume's records were altered: {what}"),
-            Self::Locked { dir, holder } => write!(f, "{} is mounted already ({holder})", dir.display()),
+            Self::Locked { dir, holder } => write!(f, "{} is in use already ({holder})", dir.display()),
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }

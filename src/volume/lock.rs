@@ -1,4 +1,4 @@
-//! One mount at a time writes to a volume.
+//! One process at a time writes to a volume: a mount, or a command that repairs files.
 //!
 //! The lock is of `flock(2)`, on an open file description: the kernel releases it when the
 //! process ends, however it ends. The file's content is for people only.
@@ -27,6 +27,14 @@ impl WriterLock {
     /// # Errors
     /// [`VolumeError::Locked`] with the holder; [`VolumeError::Io`].
     pub fn acquire(volume: &Volume, mountpoint: &Path) -> Result<Self, VolumeError> {
+        Self::acquire_as(volume, &format!("mounted on {}", mountpoint.display()))
+    }
+
+    /// Takes the lock for something else; `what` says so to people.
+    ///
+    /// # Errors
+    /// As [`WriterLock::acquire`].
+    pub fn acquire_as(volume: &Volume, what: &str) -> Result<Self, VolumeError> {
         let path = volume.reserved().join(LOCK);
         let io = |error| VolumeError::Io(path.clone(), error);
         let mut file = open(&path).map_err(io)?;
@@ -35,7 +43,7 @@ impl WriterLock {
             Err(Errno::WOULDBLOCK) => return Err(locked(volume.path().to_owned(), &mut file)),
             Err(errno) => return Err(io(errno.into())),
         }
-        let holder = format!("process {}, on {}\n", std::process::id(), mountpoint.display());
+        let holder = format!("process {}, {what}\n", std::process::id());
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         file.write_all(holder.as_bytes()).map_err(io)?;

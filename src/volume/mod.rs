@@ -15,6 +15,8 @@ pub mod default_key;
 pub mod dirty;
 mod error;
 pub mod lock;
+pub mod records;
+pub mod walk;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};

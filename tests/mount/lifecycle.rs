@@ -94,7 +94,7 @@ fn a_volume_is_mounted_once_for_writing() {
     fs::create_dir(&other).unwrap();
     let said = fixture.run(&["mount", fixture.dir().to_str().unwrap(), other.to_str().unwrap()]);
     assert_eq!(said.code, 7);
-    assert!(said.err.contains("is mounted already (process "), "{}", said.err);
+    assert!(said.err.contains("is in use already (process "), "{}", said.err);
     assert!(said.err.contains(fixture.mnt().to_str().unwrap()), "{}", said.err);
 }
 
