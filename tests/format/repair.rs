@@ -269,6 +269,29 @@ fn bytes_behind_the_end_that_are_no_content_are_removed() {
 }
 
 #[test]
+fn what_reads_as_zeros_behind_the_end_that_the_header_knew_is_told() {
+    let this = File::new(1, Durability::Default);
+    let memory = this.empty();
+    let file = this.open(&memory).unwrap();
+    let start = pattern(1, 98_304);
+    file.append(&start).unwrap();
+    file.commit_clean().unwrap();
+    let page = memory.bytes(0, 4096);
+    file.write_at(600_000, &pattern(2, 10_000)).unwrap();
+    drop(file);
+    // The header that speaks of it did not reach the disk.
+    memory.put(0, &page);
+    assert!(matches!(this.open(&memory), Err(FileError::Length { .. })));
+    let repair = this.repair(&memory).unwrap();
+    assert!(repair.done.contains(&Done::Resized { from: 98_304, to: 610_000 }), "{repair:?}");
+    assert!(repair.done.contains(&Done::Unstored(98_304..598_016)), "{repair:?}");
+    let mut expected = start;
+    expected.resize(600_000, 0);
+    expected.extend_from_slice(&pattern(2, 10_000));
+    check_repaired(&this, &memory, &expected, &[], "a growth whose header is lost");
+}
+
+#[test]
 fn an_older_segment_is_found_and_not_mended() {
     let this = File::new(1, Durability::Default);
     let (memory, _) = sample(&this);
