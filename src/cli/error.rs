@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::exit::{self, Code};
 use crate::datakey::DataKeyError;
+use crate::envelope::HeaderError;
+use crate::fs::FsError;
 use crate::fs::file::FileError;
 use crate::fuse::MountError;
 use crate::kms::ring::StoreFailure;
@@ -38,6 +40,11 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, about a file: its path comes first.
+    pub fn about(self, path: &Path) -> Self {
+        Self { what: format!("{}: {}", path.display(), self.what), ..self }
     }
 
     /// An operating system's error with a path.
@@ -84,7 +91,7 @@ impl fmt::Display for CliError {
 const FALLBACK: &str = "KMSFS_LOG=debug, set for the same command, shows what led to it";
 
 /// One line, whatever a path or a message brought along: no line break, nothing that moves a terminal's cursor.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.trim().replace(|letter: char| letter.is_control(), " ")
 }
 
@@ -247,8 +254,34 @@ impl From<MountError> for CliError {
     }
 }
 
-/// An error of a file's ciphertext.
+/// An error of a file's ciphertext that leaves nothing of it to read.
 pub fn of_file(path: &Path, error: &FileError) -> CliError {
-    CliError::new(exit::TAMPERED, format!("{}: {error}", path.display()))
-        .hint("put back a backup of the file's ciphertext")
+    let what = format!("{}: {error}", path.display());
+    match error {
+        FileError::Io(error) => CliError::io(path, error),
+        FileError::Header(HeaderError::NewerVersion(_) | HeaderError::UnknownSuite(_)) => {
+            CliError::new(exit::NEWER, what).hint("use the version that made it, or a later one")
+        }
+        error => CliError::new(exit::TAMPERED, what)
+            .hint(error.remedy().unwrap_or("put back a backup of the file's ciphertext")),
+    }
+}
+
+/// What stands in the way of a file that is opened without a mount; `path` is as it was given.
+pub fn of_open(path: &Path, error: FsError) -> CliError {
+    match error {
+        FsError::Key(DataKeyError::Inauthentic) => {
+            CliError::new(exit::DAMAGED, format!("{}: {}", path.display(), DataKeyError::Inauthentic)).hint(
+                "the header was altered, or the file is of another volume: --volume-id names one; else put back a backup of \
+                 the file's ciphertext",
+            )
+        }
+        FsError::Key(error) => CliError::from(error).about(path),
+        FsError::File { error, .. } => {
+            let told = of_file(path, &error);
+            if told.code == exit::TAMPERED { CliError { code: exit::DAMAGED, ..told } } else { told }
+        }
+        FsError::Os(errno) => CliError::io(path, &errno.into()),
+        error => CliError::new(exit::FAILURE, format!("{}: {error}", path.display())),
+    }
 }

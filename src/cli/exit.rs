@@ -38,6 +38,10 @@ pub const UNCONFIRMED: Code = Code(10);
 pub const NEWER: Code = Code(11);
 /// The unlock slot is not there, or is the last one, or there is no room for another.
 pub const SLOT: Code = Code(12);
+/// The ciphertext of a file is damaged, or was altered (`scrub`, `decrypt`).
+pub const DAMAGED: Code = Code(20);
+/// `kmsfs decrypt --skip-bad`: the file was written with zeros in place of what is lost.
+pub const SKIPPED: Code = Code(21);
 /// `kmsfs kms`: the arguments cannot be understood (as the AWS CLI).
 pub const AWS_USAGE: Code = Code(252);
 /// `kmsfs kms`: the key service refused (as the AWS CLI).
@@ -61,6 +65,8 @@ Exit codes:
    10  the key was changed, and a mount did not confirm that it obeys
    11  the home or volume was made by a newer version
    12  the unlock slot is not there, or is the last one
+   20  the ciphertext of a file is damaged or was altered (scrub, decrypt)
+   21  decrypt --skip-bad: written with zeros in place of what is lost
   252  kms: the arguments cannot be understood (as aws kms)
   254  kms: the key service refused (as aws kms)
   255  kms: anything else (as aws kms)";

@@ -92,7 +92,7 @@ fn inspect(home: &Home, given: &Path) -> Result<Report> {
 }
 
 /// The ciphertext of a path in a mount; any other path is taken as it is.
-fn ciphertext_of(home: &Home, given: &Path) -> Result<PathBuf> {
+pub(super) fn ciphertext_of(home: &Home, given: &Path) -> Result<PathBuf> {
     let path = std::fs::canonicalize(given).map_err(|error| CliError::io(given, &error))?;
     let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
     let within =

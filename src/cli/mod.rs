@@ -4,6 +4,7 @@
 //! code of [`exit`]. `kmsfs kms` is a world of its own: there output, errors and codes are those of `aws kms`.
 
 mod backup;
+mod decrypt;
 mod error;
 pub mod exit;
 mod home;
@@ -13,6 +14,7 @@ mod keys;
 mod kms;
 mod mount;
 mod observer;
+mod scrub;
 mod secrets;
 mod setup;
 mod slot;
@@ -69,6 +71,10 @@ enum Command {
     Inspect(inspect::Inspect),
     /// The mounts that use the home
     Status(status::Status),
+    /// A file's content, without a mount
+    Decrypt(decrypt::Decrypt),
+    /// Verify files, byte by byte, and repair them
+    Scrub(scrub::Scrub),
 }
 
 /// Parses the arguments, runs the command, and answers the exit code of the process.
@@ -93,6 +99,8 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => command.run(cli.home),
         Command::Inspect(command) => command.run(cli.home),
         Command::Status(command) => command.run(cli.home),
+        Command::Decrypt(command) => command.run(cli.home),
+        Command::Scrub(command) => command.run(cli.home),
     };
     match outcome {
         Ok(code) => code.into(),

@@ -182,7 +182,10 @@ impl fmt::Display for FsError {
         match self {
             Self::Os(errno) => write!(f, "{errno}"),
             Self::Key(error) => write!(f, "{error}"),
-            Self::File { path, error } => write!(f, "{path}: {error}"),
+            Self::File { path, error } => {
+                write!(f, "{path}: {error}")?;
+                error.remedy().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
+            }
             Self::Volume(error) => write!(f, "{error}"),
             Self::Stale => f.write_str("no such inode, or it was replaced from outside the mount"),
             Self::Reserved => f.write_str("the name .kmsfs is reserved at the root of a volume"),

@@ -19,6 +19,7 @@ mod inode;
 pub mod lease;
 mod loaded;
 mod names;
+pub mod offline;
 mod open;
 mod recover;
 pub mod revoke;

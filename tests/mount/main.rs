@@ -2,6 +2,7 @@
 
 mod acl;
 mod crash;
+mod decrypt;
 mod everyday;
 mod fixture;
 mod keys;
@@ -10,5 +11,6 @@ mod names;
 mod programs;
 mod requests;
 mod revoke;
+mod scrub;
 mod tamper;
 mod unlock;

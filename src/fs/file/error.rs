@@ -74,6 +74,22 @@ impl FileError {
     }
 }
 
+impl FileError {
+    /// What helps, where a command does.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Sector(..) | Self::Unsettled(_) | Self::ChunkLength { .. } | Self::Length { .. } => {
+                Some("kmsfs scrub --repair mends what can be mended")
+            }
+            Self::Chunk(_) => Some("kmsfs decrypt --skip-bad reads the rest of the file"),
+            Self::Root => {
+                Some("kmsfs decrypt --skip-bad reads it all the same; part of it is of an earlier time")
+            }
+            Self::Empty | Self::Header(_) | Self::TooLarge | Self::ReadOnly | Self::Io(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -273,6 +273,14 @@ impl<B: Backing> Examination<B> {
     }
 }
 
+impl Identity {
+    /// As if the newest slot could not be read: it may have been altered.
+    pub fn older(&self) -> Option<Self> {
+        let claims = self.claims.get(1..).filter(|claims| !claims.is_empty())?.to_vec();
+        Some(Self { page: self.page.clone(), claims })
+    }
+}
+
 /// What is carried through a file.
 struct Walk {
     look: SegmentLook,

@@ -29,7 +29,9 @@ impl<B: Backing> CryptFile<B> {
         match self.tidy(size).and_then(|()| self.fit_all(size)).and_then(|()| self.take_stock(size)) {
             Ok(()) => (),
             Err(error @ (FileError::Unsettled(_) | FileError::Sector(..))) => {
-                log::error!("not wholly recovered, and left dirty: {error}");
+                log::error!(
+                    "not wholly recovered, and left dirty: {error} (kmsfs scrub --repair settles it)"
+                );
                 self.uncertain.store(true, Ordering::Release);
                 return Ok(());
             }

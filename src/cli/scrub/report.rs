@@ -1,0 +1,128 @@
+//! What a scrub saw, in figures, and its progress on a terminal.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::TICK;
+use super::check::{Checked, State};
+use crate::volume::Volume;
+
+/// All that was seen.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Files that there is something to tell of.
+    files: Vec<Listed>,
+    summary: Summary,
+}
+
+/// A file, and its volume.
+#[derive(Debug, Serialize)]
+struct Listed {
+    volume: String,
+    #[serde(flatten)]
+    checked: Checked,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    /// Files that were read from end to end.
+    checked: u64,
+    damaged: u64,
+    repaired: u64,
+    not_checked: u64,
+    in_use: u64,
+    unreadable: u64,
+    odd: u64,
+}
+
+impl Report {
+    pub fn add(&mut self, volume: &Volume, checked: Checked) {
+        let summary = &mut self.summary;
+        summary.repaired += u64::from(!checked.done.is_empty());
+        match checked.state {
+            State::Whole => summary.checked += 1,
+            State::Damaged => {
+                summary.checked += 1;
+                summary.damaged += 1;
+            }
+            State::NotChecked(_) => summary.not_checked += 1,
+            State::InUse => summary.in_use += 1,
+            State::Unreadable(_) => summary.unreadable += 1,
+            State::Odd(_) => summary.odd += 1,
+        }
+        if checked.is_news() {
+            self.files.push(Listed { volume: volume.path().display().to_string(), checked });
+        }
+    }
+
+    pub fn damaged(&self) -> u64 {
+        self.summary.damaged
+    }
+
+    pub fn unreadable(&self) -> u64 {
+        self.summary.unreadable
+    }
+
+    pub fn checked(&self) -> u64 {
+        self.summary.checked
+    }
+
+    pub fn not_checked(&self) -> u64 {
+        self.summary.not_checked
+    }
+
+    /// A line for people.
+    pub fn summary(&self) -> String {
+        let Summary { checked, damaged, repaired, not_checked, in_use, unreadable, odd } = &self.summary;
+        let more = [
+            (*repaired, "repaired"),
+            (*not_checked, "not checked"),
+            (*in_use, "in use"),
+            (*unreadable, "unreadable"),
+            (*odd, "odd"),
+        ];
+        let more: String = more
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!(", {count} {word}"))
+            .collect();
+        let files = if *checked == 1 { "file" } else { "files" };
+        format!("{checked} {files} checked, {damaged} damaged{more}\n")
+    }
+}
+
+/// One line on a terminal that is written again and again.
+pub struct Progress {
+    is_on: bool,
+    is_shown: bool,
+    next: Instant,
+}
+
+impl Progress {
+    pub fn new(is_on: bool) -> Self {
+        Self { is_on, is_shown: false, next: Instant::now() + TICK }
+    }
+
+    /// Shows it, where the last time is long enough ago.
+    pub fn show(&mut self, report: &Report, bytes: &AtomicU64) {
+        if self.is_on && Instant::now() >= self.next {
+            self.next = Instant::now() + TICK;
+            let mebibytes = bytes.load(Ordering::Relaxed) >> 20;
+            let Summary { checked, damaged, .. } = report.summary;
+            let _ = write!(io::stderr(), "\r{checked} files, {mebibytes} MiB, {damaged} damaged\x1b[K");
+            self.is_shown = true;
+        }
+    }
+
+    /// Takes the line away, for what is to stand there.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
