@@ -7,8 +7,10 @@ use kmsfs::content::layout::{ChunkIndex, GroupIndex, SegmentIndex, backing_size}
 use kmsfs::fs::Durability;
 use kmsfs::fs::file::{CryptFile, Done, Examination, FileError, Part};
 
+use proptest::prelude::*;
+
 use crate::memory::Memory;
-use crate::{File, content, pattern};
+use crate::{File, cases, content, pattern};
 
 const CHUNK: u64 = 4096;
 const LEN: usize = 900_000;
@@ -346,4 +348,88 @@ fn a_writer_beside_an_examination_is_noticed() {
     let file = this.open(&memory).unwrap();
     file.write_at(100_000, &pattern(6, 60_000)).unwrap();
     assert!(examination.is_changing().unwrap());
+}
+
+/// What somebody without the key, or a bad disk, does.
+#[derive(Debug, Clone)]
+enum Harm {
+    Flip(u64),
+    Zero(u64),
+    Swap(u64, u64),
+    Cut(u64),
+    Append(usize),
+}
+
+impl Harm {
+    fn happen(&self, memory: &Memory) {
+        let page = |number: u64| number % memory.size().div_ceil(4096) * 4096;
+        match *self {
+            Self::Flip(at) => flip(memory, at % memory.size()),
+            Self::Zero(number) => memory.put(page(number), &[0; 4096]),
+            Self::Swap(one, other) => {
+                let (first, second) = (memory.bytes(page(one), 4096), memory.bytes(page(other), 4096));
+                memory.put(page(one), &second);
+                memory.put(page(other), &first);
+            }
+            Self::Cut(len) => {
+                kmsfs::fs::backing::Backing::set_len(memory, (len % memory.size()).max(4096)).unwrap();
+            }
+            Self::Append(len) => memory.put(memory.size(), &pattern(4, len)),
+        }
+    }
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    // The pages before and behind the start of the first group matter most.
+    let at = prop_oneof![0..4096_u64, 33 * 4096..35 * 4096_u64, any::<u64>()];
+    let page = prop_oneof![Just(0_u64), 33..35_u64, Just(99_u64), any::<u64>()];
+    prop_oneof![
+        at.prop_map(Harm::Flip),
+        page.clone().prop_map(Harm::Zero),
+        (page.clone(), page).prop_map(|(one, other)| Harm::Swap(one, other)),
+        any::<u64>().prop_map(Harm::Cut),
+        (1..100_000_usize).prop_map(Harm::Append),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+    #[test]
+    fn whatever_happens_to_a_file_nothing_of_it_is_made_up(harms in prop::collection::vec(harm(), 1..5)) {
+        let this = File::new(1, Durability::Default);
+        let (memory, whole) = sample(&this);
+        harms.iter().for_each(|harm| harm.happen(&memory));
+        let as_written = |start: u64, found: &[u8]| {
+            let there = &whole[whole.len().min(start as usize)..whole.len().min(start as usize + found.len())];
+            found.starts_with(there) && found[there.len()..].iter().all(|byte| *byte == 0)
+        };
+        let repaired = match this.repair(&memory) {
+            Ok(repair) => repair,
+            // Both header slots are gone: there is nothing that could be trusted.
+            Err(FileError::Header(_) | FileError::Empty) => return Ok(()),
+            Err(error) => panic!("{error}"),
+        };
+        let seen = examine(&this, &memory);
+        for (number, chunk) in seen.content.chunks(CHUNK as usize).enumerate() {
+            let start = number as u64 * CHUNK;
+            let is_lost = seen.lost.iter().any(|range| range.contains(&start));
+            prop_assert!(is_lost || as_written(start, chunk), "chunk {number}: {repaired:?}");
+        }
+        prop_assert_eq!(this.repair(&memory).unwrap().done, []);
+        // Where it cannot be opened still, it is for its content root alone.
+        match this.open(&memory) {
+            Ok(file) => {
+                for (number, chunk) in seen.content.chunks(CHUNK as usize).enumerate() {
+                    let mut out = vec![0; chunk.len()];
+                    match file.read_at(number as u64 * CHUNK, &mut out) {
+                        Ok(_) => prop_assert!(as_written(number as u64 * CHUNK, &out), "chunk {}", number),
+                        Err(FileError::Chunk(_)) => (),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            Err(FileError::Root) => (),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

@@ -77,7 +77,9 @@ impl fmt::Display for Done {
             Self::Settled => {
                 f.write_str("was being written although its header did not say so, and is settled")
             }
-            Self::HeaderMade => f.write_str("its newest header was missing, and is made anew"),
+            Self::HeaderMade => f.write_str(
+                "had lost its newest header; it has another one, and the size that its ciphertext has",
+            ),
             Self::Resized { from, to } => write!(f, "has {to} bytes now; its header said {from}"),
             Self::CutOff(range) => {
                 write!(f, "ends where it was cut: bytes {} to {} are lost", range.start, last(range))
