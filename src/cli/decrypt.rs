@@ -37,11 +37,11 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
 const HELP: &str = "\
-OUT is written beside its name and gets it when all of it is on disk, with mode 0600; holes stay holes. An OUT that exists is
-replaced only with --force. Without -o the content goes to standard output, and to a terminal only where it is text: -o - writes
+OUT is written beside its name and gets it when all of it is on disk, with mode 0600; holes stay holes. An OUT that exists is \
+replaced only with --force. Without -o the content goes to standard output, and to a terminal only where it is text: -o - writes \
 it there in any case.
 
-Without --skip-bad the first part that does not authenticate ends the command: nothing is left at OUT, and what went to standard
+Without --skip-bad the first part that does not authenticate ends the command: nothing is left at OUT, and what went to standard \
 output before is right but not all. With it each such part is reported and written as zeros, and the exit code is 21.";
 
 /// A file's content, without a mount.

@@ -39,11 +39,11 @@ const NAME: &str = "kmsfs scrub";
 const TICK: Duration = Duration::from_millis(200);
 
 const HELP: &str = "\
-Damage is printed with the file, the part and its bytes; the exit code is 20 where some is left. Files whose key cannot be used are
+Damage is printed with the file, the part and its bytes; the exit code is 20 where some is left. Files whose key cannot be used are \
 named as not checked, and files that a mount writes meanwhile as in use.
 
---repair recovers files that a killed mount left half written; makes files that cannot be opened, as after a loss of power, ones that
-can, with every chunk that authenticates; and confirms content roots. It makes no content up: what is lost fails to read until it
+--repair recovers files that a killed mount left half written; makes files that cannot be opened, as after a loss of power, ones that \
+can, with every chunk that authenticates; and confirms content roots. It makes no content up: what is lost fails to read until it \
 is written again. Each repair is recorded in the audit log. The volume must not be mounted, except read-only.";
 
 /// Verify files, byte by byte.

@@ -297,6 +297,30 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_terminal_is_shown_text_and_nothing_that_it_would_obey() {
+    let fixture = Fixture::new();
+    fs::write(fixture.file("text"), "hello\n").unwrap();
+    fs::write(fixture.file("binary"), "a\u{1b}[2Jb").unwrap();
+    fixture.umount();
+    let on_terminal = |words: &str| {
+        let command = format!("{} decrypt {words}", env!("CARGO_BIN_EXE_kmsfs"));
+        let mut script = Command::new("timeout");
+        script.args(["-k", "5", "60", "script", "-qec", &command, "/dev/null"]);
+        said(script.env("KMSFS_HOME", fixture.path("home")).current_dir(fixture.dir()))
+    };
+    let shown = on_terminal("text");
+    assert_eq!((shown.code, shown.out.as_str()), (0, "hello\r\n"));
+    let refused = on_terminal("binary");
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.out.contains("the content is not text") && !refused.out.contains('\u{1b}'),
+        "{}",
+        refused.out
+    );
+    assert_eq!(on_terminal("binary -o -").out, "a\u{1b}[2Jb");
+}
+
+#[test]
 fn a_file_that_a_killed_mount_left_dirty_is_read_as_it_stands_and_not_changed() {
     let fixture = Fixture::new();
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(fixture.file("f")).unwrap();
