@@ -14,6 +14,9 @@ use rustix::io::Errno;
 use super::{Volume, VolumeError};
 
 const LOCK: &str = "lock";
+/// How often the lock is asked for, and how long to wait in between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The right to write to a volume, until it is dropped or the process ends.
 #[derive(Debug)]
@@ -38,10 +41,14 @@ impl WriterLock {
         let path = volume.reserved().join(LOCK);
         let io = |error| VolumeError::Io(path.clone(), error);
         let mut file = open(&path).map_err(io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => (),
-            Err(Errno::WOULDBLOCK) => return Err(locked(volume.path().to_owned(), &mut file)),
-            Err(errno) => return Err(io(errno.into())),
+        for attempt in 1.. {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                // Who only asks for the holder has it for an instant.
+                Err(Errno::WOULDBLOCK) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
+                Err(Errno::WOULDBLOCK) => return Err(locked(volume.path().to_owned(), &mut file)),
+                Err(errno) => return Err(io(errno.into())),
+            }
         }
         let holder = format!("process {}, {what}\n", std::process::id());
         file.set_len(0).map_err(io)?;
@@ -80,5 +87,31 @@ fn said(file: &mut File) -> String {
     match file.take(4096).read_to_string(&mut text) {
         Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
         _ => "by a process that has not said who it is".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::tests::TestHome;
+    use super::*;
+
+    #[test]
+    fn one_holds_it_and_who_only_asks_does_not_keep_it_from_anybody() {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = Volume::init(&temp.path().join("v"), "alias/a", &TestHome::new()).unwrap();
+        assert_eq!(WriterLock::holder(&volume).unwrap(), None);
+        let asking = open(&volume.reserved().join(LOCK)).unwrap();
+        rustix::fs::flock(&asking, FlockOperation::NonBlockingLockShared).unwrap();
+        let asked = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE / 2);
+            drop(asking);
+        });
+        let lock = WriterLock::acquire_as(&volume, "trying").unwrap();
+        asked.join().unwrap();
+        let holder = WriterLock::holder(&volume).unwrap().unwrap();
+        assert_eq!(holder, format!("process {}, trying", std::process::id()));
+        assert!(matches!(WriterLock::acquire_as(&volume, "too"), Err(VolumeError::Locked { .. })));
+        drop(lock);
+        assert_eq!(WriterLock::holder(&volume).unwrap(), None);
     }
 }
