@@ -1,0 +1,36 @@
+"""Which header is in force: FORMAT.md, section 5, steps 1 and 2."""
+
+from . import header, layout
+from .backing import Backing
+from .content import Content
+from .errors import Refused
+from .header import Slot
+from .service import KeySource
+
+
+def open_content(backing: Backing, keys: KeySource) -> Content:
+    """Finds the header in force and what the file says under it."""
+    if backing.size < layout.PAGE:
+        raise Refused("backing file", f"has {backing.size} bytes, less than the page that every file has")
+    slots, refusals = _possible_slots(backing)
+    for slot in slots:
+        try:
+            data_key = keys.data_key(slot)
+        except Refused as refusal:
+            refusals.append(str(refusal))
+            continue
+        if header.authentic(slot, data_key):
+            header.check(slot)
+            return Content(backing, slot, data_key)
+        refusals.append(f"{slot.name}: its MAC does not hold")
+    raise Refused("header", "; ".join(refusals))
+
+
+def _possible_slots(backing: Backing) -> tuple[list[Slot], list[str]]:
+    slots, refusals = [], []
+    for number, name in enumerate(("slot A", "slot B")):
+        try:
+            slots.append(header.parse(name, backing.slot(number)))
+        except Refused as refusal:
+            refusals.append(str(refusal))
+    return sorted(slots, key=lambda slot: slot.sequence, reverse=True), refusals
