@@ -125,12 +125,12 @@ pub fn open_tags(
         let at = KINDS_LEN + 3 * number;
         let lengths = u32::from_be_bytes([0, body[at], body[at + 1], body[at + 2]]);
         let at = SEALS_AT + number * 2 * SEAL_LEN;
-        let current = take_seal(&body[at..], lengths >> 12);
-        let previous = take_seal(&body[at + SEAL_LEN..], lengths & 0xfff);
+        let current = (&body[at..at + SEAL_LEN], lengths >> 12);
+        let previous = (&body[at + SEAL_LEN..at + 2 * SEAL_LEN], lengths & 0xfff);
         *entry = match body[number / 4] >> (6 - 2 * (number % 4)) & 3 {
-            0 => Entry::Hole,
-            1 => Entry::One(current),
-            2 => Entry::Two { current, previous },
+            0 if is_unused(current) && is_unused(previous) => Entry::Hole,
+            1 if is_unused(previous) => Entry::One(take_seal(current)),
+            2 => Entry::Two { current: take_seal(current), previous: take_seal(previous) },
             _ => return Err(SectorError::Malformed),
         };
     }
@@ -234,7 +234,12 @@ fn put_seal(out: &mut [u8], seal: Option<&Seal>) {
     }
 }
 
-fn take_seal(bytes: &[u8], packed_len: u32) -> Seal {
+/// Whether a version's bytes and length are those of none.
+fn is_unused((bytes, packed_len): (&[u8], u32)) -> bool {
+    packed_len == 0 && bytes.iter().all(|byte| *byte == 0)
+}
+
+fn take_seal((bytes, packed_len): (&[u8], u32)) -> Seal {
     Seal {
         nonce: bytes[..NONCE_LEN].try_into().expect("12 bytes"),
         tag: bytes[NONCE_LEN..SEAL_LEN].try_into().expect("16 bytes"),
@@ -286,6 +291,22 @@ mod tests {
         assert_eq!(open_tags(&key, FileId([4; 16]), PLACE, 4, &sector), Err(SectorError::Inauthentic));
         let future = SectorError::FromTheFuture { epoch: 4, sequence: 3 };
         assert_eq!(open_tags(&key, ID, PLACE, 3, &sector), Err(future));
+    }
+
+    #[test]
+    fn what_an_entry_does_not_use_is_zero_or_refused() {
+        let key = ContentKey::new(&Secret::random());
+        let lengths = |number: usize| KINDS_LEN + 3 * number;
+        let previous = |number: usize| SEALS_AT + number * 2 * SEAL_LEN + SEAL_LEN;
+        let unused = [lengths(2), lengths(2) + 2, lengths(7) + 2, previous(2) - 1, previous(2), previous(7)];
+        let good = seal_tags(&key, ID, PLACE, 4, &entries());
+        let body = open::<TAG_BODY>(&key, ID, PLACE, 4, &good).unwrap();
+        for at in unused {
+            let mut body = body;
+            body[at] |= 1;
+            let sector = seal(&key, ID, PLACE, 4, &body);
+            assert_eq!(open_tags(&key, ID, PLACE, 4, &sector), Err(SectorError::Malformed), "byte {at}");
+        }
     }
 
     #[test]
