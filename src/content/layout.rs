@@ -28,8 +28,7 @@ pub const SECTOR_SEGMENTS: u64 = 2_048;
 pub const INDEX_SECTORS: usize = 8;
 /// Where the tag sectors of segment 0 begin in page 0.
 pub const HEAD_TAGS: u64 = 2048;
-/// The largest plain size, in bytes: 16 TiB.
-pub const MAX_SIZE: u64 = 1 << 44;
+pub use crate::envelope::MAX_SIZE;
 
 /// Pages of one segment of a group: its tag page and its chunks.
 const SEGMENT_PAGES: u64 = 1 + SEGMENT_CHUNKS;

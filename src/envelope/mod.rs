@@ -8,4 +8,6 @@ mod file_id;
 mod slot;
 
 pub use file_id::FileId;
-pub use slot::{Header, HeaderError, ResizeKind, SLOT_LEN, SUITE, UnverifiedHeader, VERSION, WRAP_SPACE};
+pub use slot::{
+    Header, HeaderError, MAX_SIZE, ResizeKind, SLOT_LEN, SUITE, UnverifiedHeader, VERSION, WRAP_SPACE,
+};

@@ -37,6 +37,9 @@ pub const SUITE: u16 = 1;
 /// Bytes that the ARN and the wrapped data key share.
 pub const WRAP_SPACE: usize = MAC_AT - WRAP_AT;
 
+/// The largest plain size, in bytes: 16 TiB.
+pub const MAX_SIZE: u64 = 1 << 44;
+
 const MAGIC: [u8; 8] = *b"kmsfs\r\n\x1a";
 const WRAP_AT: usize = 156;
 const MAC_AT: usize = SLOT_LEN - MAC_LEN;
@@ -262,6 +265,11 @@ fn parse_fields(bytes: &[u8; SLOT_LEN]) -> Result<Header, HeaderError> {
     if zeros.iter().any(|byte| *byte != 0) {
         return Err(HeaderError::Malformed("reserved part"));
     }
+    let sizes = [number(bytes, 40), number(bytes, 48), number(bytes, 56)];
+    if sizes.iter().any(|size| *size > MAX_SIZE) {
+        return Err(HeaderError::Malformed("size"));
+    }
+    let [committed_size, acknowledged_size, target_size] = sizes;
     let arn = std::str::from_utf8(arn).map_err(|_| HeaderError::Malformed("ARN"))?;
     Ok(Header {
         sequence: number(bytes, 16),
@@ -269,9 +277,9 @@ fn parse_fields(bytes: &[u8; SLOT_LEN]) -> Result<Header, HeaderError> {
         unattested: flags & FLAG_UNATTESTED != 0,
         synced: flags & FLAG_SYNCED != 0,
         file_id: FileId(array(bytes, 24)),
-        committed_size: number(bytes, 40),
-        acknowledged_size: number(bytes, 48),
-        target_size: number(bytes, 56),
+        committed_size,
+        acknowledged_size,
+        target_size,
         resize: resize_kind(u32::from_be_bytes(array(bytes, 64)))?,
         root_mask: array(bytes, 104),
         root: array(bytes, 120),
@@ -357,6 +365,24 @@ mod tests {
             altered[bit / 8] ^= 1 << (bit % 8);
             let verified = UnverifiedHeader::parse(&altered).and_then(|header| header.verify(&key));
             assert!(verified.is_err(), "bit {bit}");
+        }
+    }
+
+    /// The key's holder alone can make one. Arithmetic on it must not overflow all the same.
+    #[test]
+    fn a_size_that_no_file_has_is_refused() {
+        let key = MacKey::new(&Secret::random());
+        for size in [MAX_SIZE + 1, u64::MAX] {
+            let sized = |committed_size, acknowledged_size, target_size| Header {
+                committed_size,
+                acknowledged_size,
+                target_size,
+                ..header()
+            };
+            for header in [sized(size, 1, 1), sized(1, size, 1), sized(1, 1, size)] {
+                let parsed = UnverifiedHeader::parse(&header.seal(&key).unwrap());
+                assert_eq!(parsed.unwrap_err(), HeaderError::Malformed("size"));
+            }
         }
     }
 
