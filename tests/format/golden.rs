@@ -20,6 +20,7 @@ use kmsfs::kms::id::{KeyId, MaterialId};
 
 use crate::content;
 use crate::memory::Memory;
+use crate::second::Reader;
 
 const KEY: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
 const OTHER_KEY: &str = "0987dcba-09fe-87dc-65ba-ab0987654321";
@@ -241,6 +242,16 @@ fn golden_files_of_format_1_are_read() {
         file.check_content(&bytes, file.name);
     }
     assert_eq!(fs::read_dir(directory()).unwrap().count(), FILES.len(), "each golden file is read");
+}
+
+#[test]
+fn golden_files_of_format_1_are_read_by_the_second_reader() {
+    let backing_key: String = BACKING_KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut reader = Reader::start(&["--backing-key", &backing_key, "--volume-id", VOLUME]);
+    for file in FILES {
+        let read = reader.scrub(&directory().join(file.name));
+        assert!(read.as_ref() == Ok(&file.expected()), "{}: {:?}", file.name, read.err());
+    }
 }
 
 #[test]

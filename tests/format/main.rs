@@ -8,7 +8,10 @@ mod golden;
 mod memory;
 mod model;
 mod power;
+mod reader;
 mod repair;
+#[path = "../reader/mod.rs"]
+mod second;
 mod tamper;
 
 use kmsfs::datakey::{DataKey, KeyArn, WrappedDataKey};

@@ -9,8 +9,11 @@ mod keys;
 mod lifecycle;
 mod names;
 mod programs;
+mod reader;
 mod requests;
 mod revoke;
 mod scrub;
+#[path = "../reader/mod.rs"]
+mod second;
 mod tamper;
 mod unlock;

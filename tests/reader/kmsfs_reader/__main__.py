@@ -1,54 +1,60 @@
 """The command line."""
 
 import argparse
-import hashlib
+import functools
 import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from . import layout
 from .backing import Backing
-from .errors import Refused
 from .content import Content
+from .errors import Refused
+from .home import Home, HomeKeys, open_home
 from .opening import open_content
 from .scrub import scrub
-from .service import BackingKey, GivenKey, KeyService, KeySource, volume_of
+from .service import BackingKey, GivenKey, KeyService, KeySource, configured_id, volume_of
 
 REFUSED = 1
+"""The exit code where a file was refused."""
 
 
 def main() -> int:
-    """Reads the files that are named, or those that standard input names."""
+    """Reads the files that are named, and says of each in a line of JSON what there was."""
     options = _options()
-    if options.batch:
-        return _batch()
     status = 0
-    for path in options.files:
+    for request in _requests(options):
+        answer: dict[str, object]
         try:
-            key = _key_source(options, path)
-            print(json.dumps({"file": path} | _read(path, key, options.output, options.scrub)))
+            answer = _read(request["file"], _key_source(options, request["file"]), request)
         except Refused as refusal:
-            print(f"{path}: refused: {refusal}", file=sys.stderr)
+            answer = {"refused": str(refusal)}
             status = REFUSED
-    return status
+        print(json.dumps({"file": request["file"]} | answer), flush=True)
+    return 0 if options.batch else status
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="kmsfs_reader", description="Reads encrypted files of kmsfs.")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="an encrypted file, beneath the mount")
-    parser.add_argument("--data-key", metavar="HEX", help="the file's data key; without it, the key service is asked")
-    parser.add_argument("--backing-key", metavar="HEX", help="the backing key that it is wrapped under")
-    parser.add_argument(
-        "--kms", metavar="COMMAND", default="kmsfs kms", help="the key service's command line [default: kmsfs kms]"
+    parser = argparse.ArgumentParser(
+        prog="kmsfs_reader",
+        description="Reads encrypted files of kmsfs beneath the mount. Data keys come from the key service's command line, "
+        "or are opened here, with --home, --backing-key or --data-key.",
     )
-    parser.add_argument("--volume-id", metavar="UUID", help="instead of the one in .kmsfs/volume.json above the file")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="an encrypted file")
     parser.add_argument("--output", metavar="FILE", help="writes the plaintext there, with its holes")
     parser.add_argument("--scrub", action="store_true", help="checks what reading alone does not: the content root")
+    parser.add_argument("--kms", metavar="COMMAND", default="kmsfs kms", help="[default: kmsfs kms]")
+    parser.add_argument("--home", metavar="DIR", help="the home of the file's volume, with its key file where it says")
+    parser.add_argument("--backing-key", metavar="HEX", help="the CMK's key that the file's data key is wrapped under")
+    parser.add_argument("--data-key", metavar="HEX", help="the file's data key")
+    parser.add_argument("--volume-id", metavar="UUID", help="instead of the one in .kmsfs/volume.json above the file")
     parser.add_argument(
         "--batch",
         action="store_true",
-        help="reads lines `DATA-KEY read|scrub FILE OUTPUT` and answers each with a line: a JSON object",
+        help='reads requests from standard input, each a line {"file": FILE, "output": FILE, "scrub": BOOL}',
     )
     options = parser.parse_args()
     if bool(options.files) == options.batch:
@@ -58,61 +64,58 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _requests(options: argparse.Namespace) -> Iterator[dict]:
+    if options.batch:
+        yield from (json.loads(line) for line in sys.stdin)
+    for path in options.files:
+        yield {"file": path, "output": options.output, "scrub": options.scrub}
+
+
 def _key_source(options: argparse.Namespace, path: str) -> KeySource:
     if options.data_key:
         return GivenKey(bytes.fromhex(options.data_key))
-    volume_id = options.volume_id or _volume_id(path)
+    if options.home:
+        return HomeKeys(_home(options.home), volume_of(path))
+    volume_id = options.volume_id or configured_id(volume_of(path))
     if options.backing_key:
         return BackingKey(bytes.fromhex(options.backing_key), volume_id)
     return KeyService(shlex.split(options.kms), volume_id)
 
 
-def _volume_id(path: str) -> str:
-    with open(volume_of(path) / ".kmsfs" / "volume.json", encoding="utf-8") as configuration:
-        return json.load(configuration)["id"]
+@functools.cache
+def _home(directory: str) -> Home:
+    return open_home(Path(directory))
 
 
-def _batch() -> int:
-    for line in sys.stdin:
-        key, what, path, output = line.split()
-        try:
-            answer = _read(path, GivenKey(bytes.fromhex(key)), output, what == "scrub")
-        except Refused as refusal:
-            answer = {"refused": str(refusal)}
-        print(json.dumps(answer), flush=True)
-    return 0
-
-
-def _read(path: str, key: KeySource, output: str | None, whole: bool) -> dict[str, object]:
-    """Reads one file, and says what there was. All of it is authenticated before anything is written."""
+def _read(path: str, key: KeySource, request: dict) -> dict[str, object]:
+    """Reads a file, and says what there was."""
     with Backing(path) as backing:
         content = open_content(backing, key)
-        if whole:
+        if request.get("scrub"):
             scrub(content)
-        count, digest = 0, hashlib.sha256()
-        for number, plain in content.stored_chunks():
-            count += 1
-            digest.update(number.to_bytes(8, "big") + plain)
-        if output:
-            _write(content, output)
-    in_force = content.header
+        count = _write(content, request["output"]) if request.get("output") else sum(1 for _ in content.stored_chunks())
+    header = content.header
     return {
         "size": content.size,
         "chunks": count,
-        "digest": digest.hexdigest(),
-        "dirty": in_force.dirty,
-        "sequence": in_force.sequence,
-        "id": in_force.file_id.hex(),
-        "arn": in_force.arn,
+        "dirty": header.dirty,
+        "sequence": header.sequence,
+        "id": header.file_id.hex(),
+        "arn": header.arn,
     }
 
 
-def _write(content: Content, output: str) -> None:
-    with open(output, "wb") as plaintext:
+def _write(content: Content, output: str) -> int:
+    """Writes the plaintext, and counts the chunks in it. The file gets its name when all of it has authenticated."""
+    count, waiting = 0, f"{output}.part"
+    with open(waiting, "wb") as plaintext:
         os.ftruncate(plaintext.fileno(), content.size)
         for number, plain in content.stored_chunks():
             plaintext.seek(layout.CHUNK * number)
             plaintext.write(plain)
+            count += 1
+    os.replace(waiting, output)
+    return count
 
 
 if __name__ == "__main__":

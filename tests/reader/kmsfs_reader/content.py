@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from . import layout, sectors
 from .backing import Backing
-from .errors import Refused
+from .errors import Inauthentic, Refused
 from .header import GROWTH, TRUNCATION, Slot
 from .keys import FileKeys
 from .sectors import Version
@@ -22,6 +22,8 @@ class Content:
         self.backing = backing
         self.header = header
         self.keys = FileKeys(data_key, header.file_id)
+        # A segment has to be as it was to be believed, and nothing is read of a file before the first is.
+        self.segment(0)
         self.size = self._dirty_size() if header.dirty else self._clean_size()
 
     def chunk(self, number: int) -> bytes | None:
@@ -29,7 +31,7 @@ class Content:
         segment = layout.segment_of(number)
         if not self._exists(segment):
             return None
-        versions = self._entry(number)
+        versions = self.segment(segment)[number - layout.first_chunk(segment)]
         if not versions:
             return None
         part, length = f"chunk {number}", layout.length_of(number, self.size)
@@ -43,15 +45,6 @@ class Content:
             raise Refused(part, "does not authenticate")
         return stored[1][:length].ljust(length, b"\0")
 
-    def segments(self) -> Iterator[int]:
-        """The segments of the file that exist, 0 among them."""
-        yield 0
-        for group in range(layout.groups_of(self.size)):
-            for number in self._group(group):
-                segment = layout.first_segment(group) + number
-                if layout.first_chunk(segment) < layout.chunks(self.size):
-                    yield segment
-
     def stored_chunks(self) -> Iterator[tuple[int, bytes]]:
         """Each chunk that is not a hole, and its plaintext."""
         for segment in self.segments():
@@ -61,30 +54,47 @@ class Content:
                 if plain is not None:
                     yield number, plain
 
-    def sector(self, segment: int, sector: int) -> list[tuple[Version, ...]]:
-        """The entries of a tag sector, which is not from after the header in force."""
-        raw = self.backing.tag_sector(segment, sector)
-        entries = sectors.tag_sector(self.keys, segment, sector, raw)
-        sectors.check_epoch(raw, self.header.sequence, f"tag sector {sector} of segment {segment}")
+    def segments(self) -> Iterator[int]:
+        """The segments within the size that exist, 0 among them."""
+        yield 0
+        for group in range(layout.groups_of(self.size)):
+            for segment in self.group(group):
+                if layout.first_chunk(segment) < layout.chunks(self.size):
+                    yield segment
+
+    @functools.lru_cache(maxsize=64)
+    def segment(self, segment: int) -> list[tuple[Version, ...]]:
+        """An entry for each chunk of a segment that exists. All of its sectors have to be right."""
+        entries = []
+        for sector in range(layout.tag_sectors(segment)):
+            raw = self.backing.tag_sector(segment, sector)
+            entries += sectors.tag_sector(self.keys, segment, sector, raw)
+            sectors.check_epoch(raw, self.header.sequence, f"tag sector {sector} of segment {segment}")
         return entries
 
-    def index(self, group: int, sector: int) -> list[int]:
-        """The segments of an index sector that exist, by number within the group."""
-        raw = self.backing.index_sector(group, sector)
-        numbers = sectors.index_sector(self.keys, group, sector, raw)
-        sectors.check_epoch(raw, self.header.sequence, f"index sector {sector} of group {group}")
-        return numbers
+    @functools.lru_cache(maxsize=64)
+    def group(self, group: int) -> list[int]:
+        """The segments of a group that exist, in order. All sectors of its index page have to be right."""
+        segments = []
+        for sector in range(layout.INDEX_SECTORS):
+            raw = self.backing.index_sector(group, sector)
+            segments += [
+                layout.first_segment(group) + number
+                for number in sectors.index_sector(self.keys, group, sector, raw)
+            ]
+            sectors.check_epoch(raw, self.header.sequence, f"index sector {sector} of group {group}")
+        return segments
 
     def _clean_size(self) -> int:
         size = self.header.committed
-        if self.backing.size != layout.backing_size(size):
-            raise Refused("backing file", f"has {self.backing.size} bytes, and a clean file of {size} has {layout.backing_size(size)}")
-        self.sector(0, 0)
+        expected = layout.backing_size(size)
+        if self.backing.size != expected:
+            raise Refused("backing file", f"has {self.backing.size} bytes, and a clean file of {size} has {expected}")
         if size <= layout.FIRST_SIZE:
-            self._check_small_root()
+            self._check_root_of_first_segment()
         return size
 
-    def _check_small_root(self) -> None:
+    def _check_root_of_first_segment(self) -> None:
         root = 0
         for sector in range(layout.tag_sectors(0)):
             root ^= sectors.member(self.keys, b"t", 0, sector, self.backing.tag_sector(0, sector))
@@ -93,70 +103,57 @@ class Content:
 
     def _dirty_size(self) -> int:
         """The size that recovery would give the file."""
-        floor = self.header.committed
-        stored = layout.plain_size(self.backing.size)
-        if stored < floor:
-            raise Refused("backing file", f"ends at {stored}, below the {floor} bytes that were committed")
-        self.sector(0, 0)
-        stored = self._cut_to_authentic(stored)
-        if self.header.change == TRUNCATION:
-            return min(self.header.target, stored)
-        if self.header.change == GROWTH:
-            return min(self.header.acknowledged, stored)
-        return min(max(self.header.acknowledged, self._end_of_entries(stored)), stored)
+        header = self.header
+        floor = layout.backing_size(header.committed)
+        if self.backing.size < floor:
+            raise Refused("backing file", f"has {self.backing.size} bytes, and {floor} were committed")
+        stored = self._authentic_end(layout.plain_size(self.backing.size))
+        if header.change == TRUNCATION:
+            return min(header.target, stored)
+        if header.change == GROWTH:
+            return min(header.acknowledged, stored)
+        return min(max(header.acknowledged, self._end_of_entries(stored)), stored)
 
-    def _cut_to_authentic(self, stored: int) -> int:
-        """The stored size, cut to before what a loss of power tore, but never below the floor."""
+    def _authentic_end(self, stored: int) -> int:
+        """The stored size, cut to before the first thing above the floor that a loss of power tore."""
         floor = self.header.committed
         for group in range(layout.groups_of(stored)):
             start = layout.CHUNK * layout.first_chunk(layout.first_segment(group))
             try:
-                numbers = self._group(group)
-            except Refused:
+                segments = self.group(group)
+            except Inauthentic:
                 if start >= floor:
                     return start
                 continue
-            for number in numbers:
-                segment = layout.first_segment(group) + number
+            for segment in segments:
                 start = layout.CHUNK * layout.first_chunk(segment)
-                if floor <= start < stored and not self._whole(segment):
-                    return start
+                if floor <= start < stored:
+                    try:
+                        self.segment(segment)
+                    except Inauthentic:
+                        return start
         return stored
 
-    def _whole(self, segment: int) -> bool:
-        try:
-            for sector in range(layout.tag_sectors(segment)):
-                self.sector(segment, sector)
-        except Refused:
-            return False
-        return True
-
     def _end_of_entries(self, stored: int) -> int:
-        """Where the last chunk ends that has an entry."""
-        end = 0
-        for segment in self._known_segments(stored):
-            for sector in range(layout.tag_sectors(segment)):
-                try:
-                    entries = self.sector(segment, sector)
-                except Refused:
-                    continue
-                for number, versions in enumerate(entries, layout.first_chunk(segment) + layout.ENTRIES * sector):
-                    if versions and layout.CHUNK * number < stored:
-                        end = max(end, layout.CHUNK * number + self._stored_length(number, versions))
-        return end
+        """Where the last chunk ends that has an entry: all that is stored, where that cannot be told."""
+        try:
+            for group in reversed(range(layout.groups_of(stored))):
+                for segment in reversed(self.group(group)):
+                    end = self._end_in(segment)
+                    if end and layout.CHUNK * layout.first_chunk(segment) < stored:
+                        return end
+        except Inauthentic:
+            return stored
+        return self._end_in(0)
 
-    def _known_segments(self, stored: int) -> Iterator[int]:
-        yield 0
-        for group in range(layout.groups_of(stored)):
-            try:
-                numbers = self._group(group)
-            except Refused:
-                continue
-            yield from (layout.first_segment(group) + number for number in numbers)
-
-    def _stored_length(self, number: int, versions: tuple[Version, ...]) -> int:
-        stored = self._stored(number, versions)
-        return (versions[0] if stored is None else stored[0]).length
+    def _end_in(self, segment: int) -> int:
+        entries = list(enumerate(self.segment(segment), layout.first_chunk(segment)))
+        for number, versions in reversed(entries):
+            if versions:
+                stored = self._stored(number, versions)
+                version = versions[0] if stored is None else stored[0]
+                return layout.CHUNK * number + version.length
+        return 0
 
     def _stored(self, number: int, versions: tuple[Version, ...]) -> tuple[Version, bytes] | None:
         """The version that is stored, the current one tried first, and its plaintext."""
@@ -168,24 +165,4 @@ class Content:
         return None
 
     def _exists(self, segment: int) -> bool:
-        if segment == 0:
-            return True
-        number = layout.number_in_group(segment)
-        sector = number // layout.SECTOR_SEGMENTS
-        return number in self._index(layout.group_of(segment), sector)
-
-    @functools.lru_cache(maxsize=64)
-    def _index(self, group: int, sector: int) -> frozenset[int]:
-        return frozenset(self.index(group, sector))
-
-    def _group(self, group: int) -> list[int]:
-        """The segments of a group that exist, in order."""
-        return sorted(n for sector in range(layout.INDEX_SECTORS) for n in self._index(group, sector))
-
-    @functools.lru_cache(maxsize=64)
-    def _sector(self, segment: int, sector: int) -> list[tuple[Version, ...]]:
-        return self.sector(segment, sector)
-
-    def _entry(self, number: int) -> tuple[Version, ...]:
-        within = number - layout.first_chunk(layout.segment_of(number))
-        return self._sector(layout.segment_of(number), within // layout.ENTRIES)[within % layout.ENTRIES]
+        return segment == 0 or segment in self.group(layout.group_of(segment))

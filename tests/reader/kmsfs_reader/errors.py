@@ -7,3 +7,7 @@ class Refused(Exception):
     def __init__(self, part: str, reason: str) -> None:
         super().__init__(f"{part}: {reason}")
         self.part = part
+
+
+class Inauthentic(Refused):
+    """A sector that does not open: torn by a loss of power, or altered."""

@@ -55,6 +55,7 @@ def parse(name: str, raw: bytes) -> Slot:
     demand(number(8, 2) == 1, f"format version {number(8, 2)}")
     demand(number(10, 2) == 1, f"suite {number(10, 2)}")
     demand(number(12, 4) & ~(DIRTY | RECOUNTED | SYNCED) == 0, f"unknown flags {number(12, 4):#x}")
+    demand(max(number(at, 8) for at in (40, 48, 56)) <= layout.LARGEST, "a size above 16 TiB")
     demand(number(64, 4) <= TRUNCATION, f"unknown change of size {number(64, 4)}")
     arn, wrapped = number(152, 2), number(154, 2)
     demand(arn + wrapped <= ROOM, "ARN and wrapped data key are too long together")
@@ -95,7 +96,6 @@ def check(slot: Slot) -> None:
         if not holds:
             raise Refused(slot.name, reason)
 
-    demand(max(slot.committed, slot.acknowledged, slot.target) <= layout.LARGEST, "a size above 16 TiB")
     demand(slot.committed <= slot.acknowledged, "committed size above the acknowledged one")
     if slot.change == TRUNCATION:
         demand(slot.committed <= slot.target, "committed size above the target of a truncation")

@@ -1,5 +1,6 @@
 """Keys of a file, and what is sealed under them: FORMAT.md, section 3."""
 
+import functools
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class FileKeys:
     data_key: bytes
     file_id: bytes
 
+    @functools.lru_cache(maxsize=256)
     def _key(self, info: bytes) -> bytes:
         return hkdf(self.data_key, self.file_id, info)
 

@@ -13,14 +13,11 @@ def open_content(backing: Backing, keys: KeySource) -> Content:
     if backing.size < layout.PAGE:
         raise Refused("backing file", f"has {backing.size} bytes, less than the page that every file has")
     slots, refusals = _possible_slots(backing)
+    if not slots:
+        raise Refused("header", "; ".join(refusals))
+    data_key = keys.data_key(slots[0])
     for slot in slots:
-        try:
-            data_key = keys.data_key(slot)
-        except Refused as refusal:
-            refusals.append(str(refusal))
-            continue
         if header.authentic(slot, data_key):
-            header.check(slot)
             return Content(backing, slot, data_key)
         refusals.append(f"{slot.name}: its MAC does not hold")
     raise Refused("header", "; ".join(refusals))

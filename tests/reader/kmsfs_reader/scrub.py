@@ -8,35 +8,32 @@ from .errors import Refused
 def scrub(content: Content) -> int:
     """Reads all of a file and returns how many chunks it stores, or refuses the file."""
     header.check(content.header)
-    groups = range(layout.groups_of(content.size))
+    if not content.header.dirty:
+        _check_end(content)
+        if sectors.masked(content.keys, _root(content), content.header.mask) != content.header.masked_root:
+            raise Refused("content root", "is not that of the sectors")
+    return sum(1 for _ in content.stored_chunks())
+
+
+def _check_end(content: Content) -> None:
+    """Nothing exists behind the end of a clean file."""
+    chunks = layout.chunks(content.size)
+    for group in range(layout.groups_of(content.size)):
+        for segment in content.group(group):
+            if layout.first_chunk(segment) >= chunks:
+                raise Refused(f"index page of group {group}", f"segment {segment} is behind the end")
+    for segment in content.segments():
+        for number, versions in enumerate(content.segment(segment), layout.first_chunk(segment)):
+            if versions and number >= chunks:
+                raise Refused(f"tags of segment {segment}", f"chunk {number} is behind the end")
+
+
+def _root(content: Content) -> int:
     root = 0
-    for group in groups:
+    for group in range(layout.groups_of(content.size)):
         for sector in range(layout.INDEX_SECTORS):
-            root ^= _index_sector(content, group, sector)
+            root ^= sectors.member(content.keys, b"i", group, sector, content.backing.index_sector(group, sector))
     for segment in content.segments():
         for sector in range(layout.tag_sectors(segment)):
-            root ^= _tag_sector(content, segment, sector)
-    count = sum(1 for _ in content.stored_chunks())
-    in_force = content.header
-    if not in_force.dirty and sectors.masked(content.keys, root, in_force.mask) != in_force.masked_root:
-        raise Refused("content root", "is not that of the sectors")
-    return count
-
-
-def _index_sector(content: Content, group: int, sector: int) -> int:
-    numbers = content.index(group, sector)
-    if not content.header.dirty:
-        for number in numbers:
-            segment = layout.first_segment(group) + number
-            if layout.first_chunk(segment) >= layout.chunks(content.size):
-                raise Refused(f"index sector {sector} of group {group}", f"segment {segment} is behind the end")
-    return sectors.member(content.keys, b"i", group, sector, content.backing.index_sector(group, sector))
-
-
-def _tag_sector(content: Content, segment: int, sector: int) -> int:
-    entries = content.sector(segment, sector)
-    if not content.header.dirty:
-        for number, versions in enumerate(entries, layout.first_chunk(segment) + layout.ENTRIES * sector):
-            if versions and number >= layout.chunks(content.size):
-                raise Refused(f"tag sector {sector} of segment {segment}", f"chunk {number} is behind the end")
-    return sectors.member(content.keys, b"t", segment, sector, content.backing.tag_sector(segment, sector))
+            root ^= sectors.member(content.keys, b"t", segment, sector, content.backing.tag_sector(segment, sector))
+    return root

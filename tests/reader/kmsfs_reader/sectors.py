@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from . import keys, layout
-from .errors import Refused
+from .errors import Inauthentic, Refused
 from .keys import FileKeys, i64
 
 LABEL = b"kmsfs\x00\x01"
@@ -22,13 +22,13 @@ class Version:
 def _open(file: FileKeys, key: bytes, kind: bytes, number: int, sector: int, raw: bytes, body: int, part: str) -> bytes:
     """The body of a sector; both kinds of sector begin alike."""
     if len(raw) != layout.SECTOR:
-        raise Refused(part, "the file ends within it")
+        raise Inauthentic(part, "the file ends within it")
     if any(raw[36 + body :]):
-        raise Refused(part, "reserved bytes are not zero")
+        raise Inauthentic(part, "reserved bytes are not zero")
     associated = LABEL + kind + file.file_id + i64(number) + bytes([sector]) + raw[:8]
     plain = keys.open_sealed(key, raw[8:20], raw[36 : 36 + body], raw[20:36], associated)
     if plain is None:
-        raise Refused(part, "does not authenticate")
+        raise Inauthentic(part, "does not authenticate")
     return plain
 
 

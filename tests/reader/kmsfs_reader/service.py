@@ -87,3 +87,8 @@ def volume_of(path: str) -> Path:
         if (directory / ".kmsfs" / "volume.json").is_file():
             return directory
     raise Refused("volume", f"no directory above {path} is one")
+
+
+def configured_id(volume: Path) -> str:
+    """The id that a volume's configuration claims. Only its home can tell whether that is true; a wrong one opens nothing."""
+    return json.loads((volume / ".kmsfs" / "volume.json").read_text(encoding="utf-8"))["id"]
