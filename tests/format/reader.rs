@@ -8,10 +8,15 @@ use kmsfs::fs::file::CryptFile;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use crate::File;
 use crate::memory::Memory;
 use crate::model::{Step, step};
 use crate::second::Reader;
-use crate::{File, content};
+
+const CHUNK: usize = 4096;
+
+/// The chunks of a file; `None` for one that is refused.
+type Chunks = Vec<Option<Vec<u8>>>;
 
 /// Both readers, and a place where the second one finds the file.
 struct Both {
@@ -31,28 +36,52 @@ impl Both {
         Self { this: this(), second, temp: tempfile::tempdir().unwrap() }
     }
 
-    /// What both say of a file, who do not write it.
-    fn read(&mut self, bytes: &[u8]) -> [Result<Vec<u8>, String>; 2] {
+    /// What kmsfs, which does not write it, says of a file.
+    fn first(&self, bytes: &[u8]) -> Result<Chunks, String> {
         let memory = Memory::default();
         memory.put(0, bytes);
-        let first = || {
+        let open = || {
             let identity = CryptFile::identify(&memory)?;
-            content(&CryptFile::open(memory.clone(), &identity, &self.this.key, false, Durability::Default)?)
+            CryptFile::open(memory.clone(), &identity, &self.this.key, false, Durability::Default)
         };
-        let first = first().map_err(|error| error.to_string());
+        let file = open().map_err(|error| error.to_string())?;
+        let chunk = |at: u64| {
+            let mut out = vec![0; (file.size() - at).min(CHUNK as u64) as usize];
+            file.read_at(at, &mut out).ok().map(|_| out)
+        };
+        Ok((0..file.size()).step_by(CHUNK).map(chunk).collect())
+    }
+
+    /// What the second reader says.
+    fn second(&mut self, bytes: &[u8]) -> Result<Chunks, String> {
         let path = self.temp.path().join("file");
         fs::write(&path, bytes).unwrap();
-        [first, self.second.read(&path)]
+        let answer = self.second.ask(&path, "salvage")?;
+        let refused = answer["refused chunks"].as_array().unwrap();
+        let plain = fs::read(self.second.plaintext()).unwrap();
+        let chunks = plain.chunks(CHUNK).enumerate();
+        Ok(chunks
+            .map(|(number, chunk)| (!refused.contains(&number.into())).then(|| chunk.to_vec()))
+            .collect())
     }
 }
 
-/// Both agree, on what they both read if they do.
-fn agree(bytes: &[u8], what: &str) -> Option<Vec<u8>> {
-    match BOTH.with_borrow_mut(|both| both.read(bytes)) {
-        [Ok(first), Ok(second)] if first == second => Some(first),
-        [Err(_), Err(_)] => None,
-        said => {
-            let [first, second] = said.map(|read| read.map(|bytes| format!("{} bytes", bytes.len())));
+/// Both say the same of a file: what each of its chunks holds, or that this chunk, or the file, is refused.
+fn agree(bytes: &[u8], what: &str) -> Option<Chunks> {
+    match BOTH.with_borrow_mut(|both| (both.first(bytes), both.second(bytes))) {
+        (Ok(first), Ok(second)) => {
+            let sizes = [&first, &second].map(|chunks| chunks.len());
+            assert_eq!(sizes[0], sizes[1], "{what}: chunks by kmsfs, and by the second reader");
+            let differs = (0..first.len()).find(|chunk| first[*chunk] != second[*chunk]);
+            let told = |chunks: &Chunks, at: usize| chunks[at].as_ref().map(Vec::len);
+            if let Some(at) = differs {
+                panic!("{what}: chunk {at} has {:?} bytes, or {:?}", told(&first, at), told(&second, at));
+            }
+            Some(first)
+        }
+        (Err(_), Err(_)) => None,
+        (first, second) => {
+            let [first, second] = [first, second].map(|read| read.map(|chunks| chunks.len()));
             panic!("{what}: kmsfs: {first:?}, the second reader: {second:?}");
         }
     }
@@ -101,7 +130,8 @@ proptest! {
         let (bytes, model) = file_of(&steps, stopped_after);
         let read = agree(&bytes, "the file as it was left").expect("a file that a kill left is read");
         if let Some(model) = model {
-            prop_assert!(read == model, "both readers agree on other bytes than were written");
+            let written: Chunks = model.chunks(CHUNK).map(|chunk| Some(chunk.to_vec())).collect();
+            prop_assert!(read == written, "both readers agree on other bytes than were written");
         }
         for (number, (page, within, bit)) in flips.into_iter().enumerate() {
             let page = if number % 3 == 0 { 0 } else { page.index(bytes.len().div_ceil(4096)) };
@@ -131,6 +161,24 @@ proptest! {
                 changed[at..end].fill(0);
             }
             agree(&changed, &format!("another page at {at}, of {}", bytes.len()));
+        }
+    }
+
+    #[test]
+    fn both_readers_agree_on_what_a_loss_of_power_leaves(
+        steps in proptest::collection::vec(step(), 1..8),
+        strict: bool,
+        choices in proptest::collection::vec(proptest::collection::vec(any::<usize>(), 64), 6),
+    ) {
+        let memory = this().empty();
+        memory.keep_disk();
+        let this = File::new(1, if strict { Durability::Strict } else { Durability::Default });
+        let file = this.open(&memory).unwrap();
+        steps.iter().for_each(|step| step.apply(&file).unwrap());
+        for choices in choices {
+            let (mut any, size) = (choices.iter().cycle(), choices[0]);
+            let left = memory.lose_power(|below| any.next().unwrap() % below, |below| size % below);
+            agree(&left.bytes(0, left.size() as usize), "after a loss of power");
         }
     }
 }

@@ -103,7 +103,7 @@ fn holes_and_a_second_group_are_read_by_the_second_reader() {
     sh(&format!("fallocate --punch-hole --offset 5000 --length 500000 {}", fixture.file("far").display()));
     fixture.umount();
     let mut reader = reader(&fixture);
-    let answer = reader.ask(&fixture.dir().join("far"), true).unwrap();
+    let answer = reader.ask(&fixture.dir().join("far"), "scrub").unwrap();
     assert_eq!(answer["size"], FAR + 10_000);
     // 2 before the hole, 48 behind it, and 3 far away: the chunks that the hole's ends lie in are stored.
     assert_eq!(answer["chunks"], 2 + 48 + 3);
@@ -162,10 +162,10 @@ fn what_a_killed_mount_left_is_read_as_the_next_mount_recovers_it() {
     let mut reader = reader(&fixture);
     let mut found = Vec::new();
     for name in names {
-        let file = fixture.dir().join(name);
-        let answer = reader.ask(&file, true).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let answer =
+            reader.ask(&fixture.dir().join(name), "scrub").unwrap_or_else(|why| panic!("{name}: {why}"));
         assert_eq!(answer["dirty"], true, "{name}");
-        found.push(reader.read(&file).unwrap());
+        found.push(fs::read(reader.plaintext()).unwrap());
     }
     fixture.mount(&[]);
     for (name, found) in names.iter().zip(&found) {

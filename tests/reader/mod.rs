@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -33,19 +33,16 @@ impl Reader {
         Self { child, requests, answers, temp: tempfile::tempdir().unwrap() }
     }
 
-    /// Reads a file as far as a program would.
-    pub fn read(&mut self, file: &Path) -> Result<Vec<u8>, String> {
-        self.ask(file, false).map(|_| self.output())
-    }
-
-    /// Reads a file, and proves that nothing in it was put back.
+    /// Reads a file, and proves that nothing in it was put back; or answers why it is refused.
     pub fn scrub(&mut self, file: &Path) -> Result<Vec<u8>, String> {
-        self.ask(file, true).map(|_| self.output())
+        self.ask(file, "scrub").map(|_| fs::read(self.plaintext()).unwrap())
     }
 
-    /// What there is in a file whose plaintext, at [`Reader::plaintext`], is too large for memory; or why it is refused.
-    pub fn ask(&mut self, file: &Path, scrub: bool) -> Result<Value, String> {
-        let request = json!({"file": file, "output": self.plaintext(), "scrub": scrub});
+    /// As the reader answers it: `mode` is `scrub`, or `salvage`, which leaves out chunks that are refused. The plaintext is at
+    /// [`Reader::plaintext`].
+    pub fn ask(&mut self, file: &Path, mode: &str) -> Result<Value, String> {
+        let mut request = json!({"file": file, "output": self.plaintext()});
+        request[mode] = true.into();
         let requests = self.requests.as_mut().unwrap();
         writeln!(requests, "{request}").unwrap_or_else(|error| panic!("the reader has ended: {error}"));
         let mut line = String::new();
@@ -59,12 +56,8 @@ impl Reader {
     }
 
     /// Where the plaintext of the last file is.
-    pub fn plaintext(&self) -> std::path::PathBuf {
+    pub fn plaintext(&self) -> PathBuf {
         self.temp.path().join("plaintext")
-    }
-
-    fn output(&self) -> Vec<u8> {
-        fs::read(self.plaintext()).unwrap()
     }
 }
 

@@ -46,6 +46,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("files", metavar="FILE", nargs="*", help="an encrypted file")
     parser.add_argument("--output", metavar="FILE", help="writes the plaintext there, with its holes")
     parser.add_argument("--scrub", action="store_true", help="checks what reading alone does not: the content root")
+    parser.add_argument("--salvage", action="store_true", help="leaves a hole for each chunk that is refused, and lists them")
     parser.add_argument("--kms", metavar="COMMAND", default="kmsfs kms", help="[default: kmsfs kms]")
     parser.add_argument("--home", metavar="DIR", help="the home of the file's volume, with its key file where it says")
     parser.add_argument("--backing-key", metavar="HEX", help="the CMK's key that the file's data key is wrapped under")
@@ -54,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--batch",
         action="store_true",
-        help='reads requests from standard input, each a line {"file": FILE, "output": FILE, "scrub": BOOL}',
+        help='reads requests from standard input, each a line {"file": FILE, "output": FILE, "scrub": BOOL, "salvage": BOOL}',
     )
     options = parser.parse_args()
     if bool(options.files) == options.batch:
@@ -68,7 +69,7 @@ def _requests(options: argparse.Namespace) -> Iterator[dict]:
     if options.batch:
         yield from (json.loads(line) for line in sys.stdin)
     for path in options.files:
-        yield {"file": path, "output": options.output, "scrub": options.scrub}
+        yield {"file": path, "output": options.output, "scrub": options.scrub, "salvage": options.salvage}
 
 
 def _key_source(options: argparse.Namespace, path: str) -> KeySource:
@@ -93,11 +94,14 @@ def _read(path: str, key: KeySource, request: dict) -> dict[str, object]:
         content = open_content(backing, key)
         if request.get("scrub"):
             scrub(content)
-        count = _write(content, request["output"]) if request.get("output") else sum(1 for _ in content.stored_chunks())
+        refused: list[int] = []
+        chunks = _salvaged(content, refused) if request.get("salvage") else content.stored_chunks()
+        count = _write(content.size, chunks, request["output"]) if request.get("output") else sum(1 for _ in chunks)
     header = content.header
     return {
         "size": content.size,
         "chunks": count,
+        "refused chunks": refused,
         "dirty": header.dirty,
         "sequence": header.sequence,
         "id": header.file_id.hex(),
@@ -105,12 +109,24 @@ def _read(path: str, key: KeySource, request: dict) -> dict[str, object]:
     }
 
 
-def _write(content: Content, output: str) -> int:
+def _salvaged(content: Content, refused: list[int]) -> Iterator[tuple[int, bytes]]:
+    """The chunks that can be read; the numbers of the others go into `refused`."""
+    for number in range(layout.chunks(content.size)):
+        try:
+            plain = content.chunk(number)
+        except Refused:
+            refused.append(number)
+            continue
+        if plain is not None:
+            yield number, plain
+
+
+def _write(size: int, chunks: Iterator[tuple[int, bytes]], output: str) -> int:
     """Writes the plaintext, and counts the chunks in it. The file gets its name when all of it has authenticated."""
     count, waiting = 0, f"{output}.part"
     with open(waiting, "wb") as plaintext:
-        os.ftruncate(plaintext.fileno(), content.size)
-        for number, plain in content.stored_chunks():
+        os.ftruncate(plaintext.fileno(), size)
+        for number, plain in chunks:
             plaintext.seek(layout.CHUNK * number)
             plaintext.write(plain)
             count += 1
