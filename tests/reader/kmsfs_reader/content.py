@@ -121,10 +121,12 @@ class Content:
             start = layout.CHUNK * layout.first_chunk(layout.first_segment(group))
             try:
                 segments = self.group(group)
-            except Inauthentic:
-                if start >= floor:
+            except Refused as refusal:
+                if start < floor:
+                    continue
+                if isinstance(refusal, Inauthentic):
                     return start
-                continue
+                raise
             for segment in segments:
                 start = layout.CHUNK * layout.first_chunk(segment)
                 if floor <= start < stored:
@@ -139,10 +141,10 @@ class Content:
         try:
             for group in reversed(range(layout.groups_of(stored))):
                 for segment in reversed(self.group(group)):
-                    end = self._end_in(segment)
-                    if end and layout.CHUNK * layout.first_chunk(segment) < stored:
+                    end = self._end_in(segment) if layout.CHUNK * layout.first_chunk(segment) < stored else 0
+                    if end:
                         return end
-        except Inauthentic:
+        except Refused:
             return stored
         return self._end_in(0)
 
