@@ -8,6 +8,8 @@
 //!
 //! Directories are made with mode 0700, files with 0600. The root key is nowhere in the clear: each slot holds it, sealed under
 //! what a key file, a passphrase or a recovery code derives to.
+//!
+//! Rows are no part of the interface: they can be named so that a fuzz target reaches their codec.
 
 pub mod audit;
 mod backup;
@@ -19,7 +21,8 @@ mod ledger;
 mod migrations;
 mod place;
 mod root;
-mod rows;
+#[doc(hidden)]
+pub mod rows;
 mod setup;
 pub mod slot;
 mod slots;
@@ -31,3 +34,5 @@ pub use error::HomeError;
 pub use home::{Home, SetupOptions};
 pub use slots::NewSlot;
 pub use unlock::{Key, KeyFiles, Keychain};
+#[doc(hidden)]
+pub use tables::{StoredRow, build};

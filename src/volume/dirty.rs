@@ -186,8 +186,9 @@ fn record(kind: u8, file_id: &FileId, path: &OsStr) -> Vec<u8> {
     record
 }
 
-/// What a log lists in the end.
-fn replay(mut log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
+/// What a log lists in the end. It can be named for the fuzz target of this codec.
+#[doc(hidden)]
+pub fn replay(mut log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
     let mut listed = HashMap::new();
     while let Some((record, rest)) = split_record(log) {
         match record.kind {

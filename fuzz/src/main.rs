@@ -1,0 +1,46 @@
+//! Fuzz targets for whatever reads bytes that others may have written: a file's header and sectors, a whole file, ciphertext blobs,
+//! the records of a volume, and the rows of a key store.
+//!
+//! One program has all of them, since linking takes longer than a short run; `KMSFS_FUZZ_TARGET` says which one runs.
+//! Authentication would stop random bytes at once, so each target looks at its input twice: as it is, and sealed as somebody who
+//! has the key would seal it. `fuzz/run` builds and runs them.
+
+#![no_main]
+
+mod blob;
+mod header;
+mod input;
+mod sealing;
+mod sector;
+mod store;
+mod volume;
+mod whole;
+
+use std::env;
+use std::sync::OnceLock;
+
+/// A target: looks at an input, and panics where an invariant does not hold.
+type Target = fn(&[u8]);
+
+const TARGETS: [(&str, Target); 9] = [
+    ("header", header::header),
+    ("tag_sector", sector::tag_sector),
+    ("index_page", sector::index_page),
+    ("whole_file", whole::whole_file),
+    ("ciphertext", blob::ciphertext),
+    ("volume_config", volume::config),
+    ("default_key", volume::default_key),
+    ("dirty_list", volume::dirty_list),
+    ("store_rows", store::rows),
+];
+
+fn chosen() -> Target {
+    static CHOSEN: OnceLock<Target> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let name = env::var("KMSFS_FUZZ_TARGET").unwrap_or_default();
+        let found = TARGETS.iter().find(|(known, _)| *known == name);
+        found.unwrap_or_else(|| panic!("KMSFS_FUZZ_TARGET: {name:?} is no target")).1
+    })
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| chosen()(data));

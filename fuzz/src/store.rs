@@ -1,0 +1,66 @@
+//! Rows of the key store.
+
+use kmsfs::store::rows::{self, Row, Table};
+use kmsfs::store::{StoredRow, build};
+use rusqlite::types::Value;
+
+use crate::input::Input;
+
+/// A row is a record, and that record this row, or it is none; and any rows together make a keyring or an error.
+pub fn rows(data: &[u8]) {
+    let mut input = Input(data);
+    let mut stored: Vec<(Table, Vec<StoredRow>)> =
+        Table::ALL.iter().map(|table| (*table, Vec::new())).collect();
+    for (name, value) in [("home", "h"), ("account", "000000000000"), ("region", "r")] {
+        stored[0].1.push((rows::meta_row(name, value.to_owned().into()), Vec::new()));
+    }
+    stored[0].1.push((rows::meta_row("latest", 1_i64.into()), Vec::new()));
+    while !input.is_empty() {
+        let table = usize::from(input.byte()) % Table::ALL.len();
+        let columns = Table::ALL[table].columns().len();
+        let row: Row = (0..columns).map(|_| value(&mut input)).collect();
+        check(Table::ALL[table], &row);
+        stored[table].1.push((row, Vec::new()));
+    }
+    let all_are_records =
+        stored.iter().all(|(table, rows)| rows.iter().all(|(row, _)| is_record(*table, row)));
+    let built = build(&stored);
+    assert!(!all_are_records || built.is_ok(), "{built:?}");
+}
+
+fn value(input: &mut Input<'_>) -> Value {
+    let kind = input.byte();
+    match kind % 5 {
+        0 => Value::Null,
+        1 => Value::Integer(input.long() as i64),
+        2 => Value::Real(f64::from_bits(input.long())),
+        3 => {
+            let len = input.byte();
+            Value::Text(String::from_utf8_lossy(input.bytes(len.into())).into_owned())
+        }
+        _ => {
+            let len = input.byte();
+            Value::Blob(input.bytes(len.into()).to_vec())
+        }
+    }
+}
+
+fn again(table: Table, row: &Row) -> Option<Row> {
+    match table {
+        Table::Meta | Table::Slots => None,
+        Table::Keys => rows::key_record(row).map(|record| rows::key_row(&record)),
+        Table::Materials => rows::material_record(row).map(|record| rows::material_row(&record)),
+        Table::Aliases => rows::alias_record(row).map(|record| rows::alias_row(&record)),
+        Table::Tombstones => rows::tombstone_record(row).map(|record| rows::tombstone_row(&record)),
+    }
+}
+
+fn check(table: Table, row: &Row) {
+    if let Some(again) = again(table, row) {
+        assert_eq!(again, *row, "a row of {} is written as it was read", table.name());
+    }
+}
+
+fn is_record(table: Table, row: &Row) -> bool {
+    matches!(table, Table::Meta | Table::Slots) || again(table, row).is_some()
+}
