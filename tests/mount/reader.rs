@@ -3,10 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 
 use crate::fixture::{Fixture, pattern, said, sh};
-use crate::second::Reader;
+use crate::second::{self, Reader};
 
 const PAGE: u64 = 4096;
 /// Plain sizes around the borders of chunks, segments and the first group.
@@ -126,15 +125,30 @@ fn the_key_service_opens_data_keys_for_the_second_reader() {
     fixture.umount();
     let kms = format!("{} kms", env!("CARGO_BIN_EXE_kmsfs"));
     let read = |name: &str| {
-        let mut command = Command::new("/usr/bin/python3");
-        command.args(["-B", "-m", "kmsfs_reader", "--kms", &kms]).arg(fixture.dir().join(name));
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader"));
+        let mut command = second::command();
+        command.args(["--kms", &kms]).arg(fixture.dir().join(name));
         said(command.env("KMSFS_HOME", fixture.path("home")))
     };
     assert!(read("f").out.contains("\"size\": 5000"), "{:?}", read("f"));
     fixture.with_key("disable-key", &fixture.key);
     let refused = read("f");
     assert!(refused.code == 1 && refused.out.contains("DisabledException"), "{refused:?}");
+}
+
+#[test]
+fn a_home_or_a_volume_that_was_altered_opens_nothing_for_the_second_reader() {
+    let fixture = Fixture::new();
+    fs::write(fixture.file("f"), pattern(1, 5_000)).unwrap();
+    fixture.umount();
+    let (file, configuration) = (fixture.dir().join("f"), fixture.dir().join(".kmsfs/volume.json"));
+    reader(&fixture).scrub(&file).unwrap();
+    let original = fs::read_to_string(&configuration).unwrap();
+    fs::write(&configuration, original.replace("alias/main", "alias/mine")).unwrap();
+    assert!(reader(&fixture).scrub(&file).unwrap_err().contains("volume.json"));
+    fs::write(&configuration, original).unwrap();
+    let database = fixture.path("home/keys.db");
+    sh(&format!("sqlite3 {} \"UPDATE keys SET description = 'another'\"", database.display()));
+    assert!(reader(&fixture).scrub(&file).unwrap_err().contains("of table keys"));
 }
 
 #[test]

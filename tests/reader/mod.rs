@@ -12,6 +12,14 @@ use tempfile::TempDir;
 /// Debian's own Python, which finds the package that `scripts/test` installs.
 const PYTHON: &str = "/usr/bin/python3";
 
+/// The reader's command line.
+pub fn command() -> Command {
+    let mut command = Command::new(PYTHON);
+    command.args(["-B", "-m", "kmsfs_reader"]);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader"));
+    command
+}
+
 /// A running reader.
 pub struct Reader {
     child: Child,
@@ -23,10 +31,8 @@ pub struct Reader {
 impl Reader {
     /// Starts it; `keys` are the options that say where data keys come from.
     pub fn start(keys: &[&str]) -> Self {
-        let mut command = Command::new(PYTHON);
-        command.args(["-B", "-m", "kmsfs_reader", "--batch"]).args(keys);
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader"));
-        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut command = command();
+        let started = command.arg("--batch").args(keys).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = started.unwrap_or_else(|error| panic!("{PYTHON}: {error}"));
         let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());

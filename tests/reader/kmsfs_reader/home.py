@@ -43,7 +43,11 @@ class Home:
         for row_id, row_key, _, _, _, sealed in self.rows["materials"]:
             if row_id == material.hex() and str(row_key).replace("-", "") == key_id.hex():
                 associated = b"kmsfs backing key v1" + key_id + material
-                return _unseal(keys.hkdf(self.root, b"", b"kmsfs sealing 1"), bytes(sealed), associated, part)
+                key = _unseal(keys.hkdf(self.root, b"", b"kmsfs sealing 1"), bytes(sealed), associated, part)
+                naming = keys.hkdf(self.root, b"", b"kmsfs naming 1")
+                if keys.mac(naming, b"kmsfs key material id v1" + key_id + key) != material:
+                    raise Refused(part, "has the id of another key")
+                return key
         raise Refused(part, "is not in this home")
 
 
