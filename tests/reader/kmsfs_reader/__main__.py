@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from . import layout
 from .backing import Backing
@@ -17,6 +18,9 @@ from .home import Home, HomeKeys, open_home
 from .opening import open_content
 from .scrub import scrub
 from .service import BackingKey, GivenKey, KeyService, KeySource, configured_id, volume_of
+
+Request = dict[str, Any]
+"""What is asked of one file: the names are those of the options."""
 
 REFUSED = 1
 """The exit code where a file was refused."""
@@ -65,7 +69,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _requests(options: argparse.Namespace) -> Iterator[dict]:
+def _requests(options: argparse.Namespace) -> Iterator[Request]:
     if options.batch:
         yield from (json.loads(line) for line in sys.stdin)
     for path in options.files:
@@ -88,7 +92,7 @@ def _home(directory: str) -> Home:
     return open_home(Path(directory))
 
 
-def _read(path: str, key: KeySource, request: dict) -> dict[str, object]:
+def _read(path: str, key: KeySource, request: Request) -> dict[str, object]:
     """Reads a file, and says what there was."""
     with Backing(path) as backing:
         content = open_content(backing, key)

@@ -22,7 +22,7 @@ TABLES = {
 }
 """The tables, each with its columns but for the MAC."""
 
-Value = None | int | str | bytes
+Value = int | str | bytes | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Home:
     @property
     def id(self) -> Value:
         """The home's own id."""
-        return dict(self.rows["meta"])["home"]
+        return next(value for name, value in self.rows["meta"] if name == "home")
 
     def backing_key(self, key_id: bytes, material: bytes) -> bytes:
         """One of a CMK's backing keys, in whatever state that is: states are rules of the service, not of the format."""
@@ -43,7 +43,7 @@ class Home:
         for row_id, row_key, _, _, _, sealed in self.rows["materials"]:
             if row_id == material.hex() and str(row_key).replace("-", "") == key_id.hex():
                 associated = b"kmsfs backing key v1" + key_id + material
-                key = _unseal(keys.hkdf(self.root, b"", b"kmsfs sealing 1"), bytes(sealed), associated, part)
+                key = _unseal(keys.hkdf(self.root, b"", b"kmsfs sealing 1"), _blob(sealed), associated, part)
                 naming = keys.hkdf(self.root, b"", b"kmsfs naming 1")
                 if keys.mac(naming, b"kmsfs key material id v1" + key_id + key) != material:
                     raise Refused(part, "has the id of another key")
@@ -97,7 +97,7 @@ def volume_id(home: Home, volume: Path) -> str:
     expected = keys.mac(key, keys.i64(len(purpose)) + purpose + message).hex()
     if provider["home"] != home.id or not hmac.compare_digest(expected, configuration["mac"]):
         raise Refused(part, "is not as this home wrote it")
-    return configuration["id"]
+    return str(configuration["id"])
 
 
 def _root_key(slots: list[tuple[Value, ...]]) -> bytes:
@@ -105,11 +105,18 @@ def _root_key(slots: list[tuple[Value, ...]]) -> bytes:
     for _, kind, path, salt, sealed in slots:
         if kind == "key-file":
             try:
-                key = keys.hkdf(Path(os.fsdecode(path)).read_bytes(), bytes(salt), b"kmsfs slot key-file 1")
-                return _unseal(key, bytes(sealed), b"kmsfs root key 1", f"root key under {os.fsdecode(path)}")
+                key_file = os.fsdecode(_blob(path))
+                key = keys.hkdf(Path(key_file).read_bytes(), _blob(salt), b"kmsfs slot key-file 1")
+                return _unseal(key, _blob(sealed), b"kmsfs root key 1", f"root key under {key_file}")
             except (OSError, Refused) as refusal:
                 refusals.append(str(refusal))
     raise Refused("root key", "; ".join(refusals) or "no slot is of a kind that is known")
+
+
+def _blob(value: Value) -> bytes:
+    if not isinstance(value, bytes):
+        raise Refused("keys.db", f"has {value!r} where bytes belong")
+    return value
 
 
 def _unseal(key: bytes, sealed: bytes, associated: bytes, part: str) -> bytes:

@@ -91,4 +91,4 @@ def volume_of(path: str) -> Path:
 
 def configured_id(volume: Path) -> str:
     """The id that a volume's configuration claims. Only its home can tell whether that is true; a wrong one opens nothing."""
-    return json.loads((volume / ".kmsfs" / "volume.json").read_text(encoding="utf-8"))["id"]
+    return str(json.loads((volume / ".kmsfs" / "volume.json").read_text(encoding="utf-8"))["id"])
