@@ -1,7 +1,8 @@
 //! The keyring in SQLite: loaded and verified as a whole, changed row by row.
 //!
-//! A load checks every row's MAC and every table's head. In between, `PRAGMA data_version` tells whether another process has
-//! committed, and the file's stamp whether it was written to or replaced; as long as neither is, the keyring in memory is the database's.
+//! A load checks every row's MAC and every table's head. In between, the header of the log's index tells whether anybody has
+//! committed, `PRAGMA data_version` whether another process has, and the file's stamp whether it was written to or replaced; as
+//! long as neither is, the keyring in memory is the database's.
 
 mod backup;
 mod slots;
@@ -26,6 +27,7 @@ use super::{HomeError, database, migrations};
 use crate::kms::KmsError;
 use crate::kms::error::Cause;
 use crate::kms::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
+use crate::sys::{self, WalHeader};
 
 /// How long a destruction waits for readers of the write-ahead log. Nothing else is answered meanwhile.
 const READERS_LIMIT: Duration = Duration::from_secs(1);
@@ -56,6 +58,8 @@ impl std::fmt::Debug for SqliteStore {
 struct Loaded {
     version: i64,
     stamp: Stamp,
+    /// The log as it was then; `None` where that is not known, and the version has to be asked for.
+    log: Option<WalHeader>,
     home: Arc<str>,
     slots: Arc<[Slot]>,
     ring: Arc<Keyring>,
@@ -104,15 +108,23 @@ impl SqliteStore {
     /// What is in memory, if that is what the database holds; otherwise what it holds.
     fn newest(&self, connection: &mut Connection) -> Result<Loaded, HomeError> {
         let stamp = self.stamp()?;
+        let log = sys::wal_header(connection);
+        let is_untouched =
+            |loaded: &&Loaded| loaded.stamp == stamp && loaded.log.is_some() && loaded.log == log;
+        if let Some(loaded) = self.loaded.read().as_ref().filter(is_untouched) {
+            return Ok(loaded.clone());
+        }
         let version = database::data_version(connection, &self.path)?;
-        let is_current = |loaded: &&Loaded| loaded.version == version && loaded.stamp == stamp;
-        if let Some(loaded) = self.loaded.read().as_ref().filter(is_current) {
+        let is_current = |loaded: &&mut Loaded| loaded.version == version && loaded.stamp == stamp;
+        if let Some(loaded) = self.loaded.write().as_mut().filter(is_current) {
+            // Read before the version: a commit in between is another version.
+            loaded.log = log;
             return Ok(loaded.clone());
         }
         self.forget_pages_of_another(connection, stamp)?;
         let transaction = connection.transaction().map_err(|error| database::failure(&self.path, error))?;
         // Version and stamp were read before: a change in between is loaded once more by the next call, and never missed.
-        let loaded = self.load(&transaction, version, stamp)?;
+        let loaded = Loaded { log, ..self.load(&transaction, version, stamp)? };
         drop(transaction);
         *self.loaded.write() = Some(loaded.clone());
         Ok(loaded)
@@ -164,7 +176,7 @@ impl SqliteStore {
         let built = tables::build(&read)?;
         self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
         let (ring, home, slots) = (Arc::new(built.ring), built.home.into(), built.slots.into());
-        Ok(Loaded { version, stamp, home, slots, ring, ledger, unclean: built.unclean })
+        Ok(Loaded { version, stamp, log: None, home, slots, ring, ledger, unclean: built.unclean })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
@@ -291,6 +303,10 @@ impl SqliteStore {
 impl KeyStore for SqliteStore {
     fn ring(&self) -> Result<Arc<Keyring>, StoreFailure> {
         self.current().map(|loaded| loaded.ring).map_err(|error| failure(&error))
+    }
+
+    fn last_ring(&self) -> Option<Arc<Keyring>> {
+        self.loaded.read().as_ref().map(|loaded| loaded.ring.clone())
     }
 
     fn update(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, KmsError> {
