@@ -6,39 +6,24 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
-use rustix::fs::FlockOperation;
 
 use crate::kms::audit::{AuditError, AuditEvent, AuditLog};
 
 /// Its name in a home.
 pub const FILE_NAME: &str = "audit.log";
 
-/// The audit log of a home. Several processes append to it, one at a time: a record that is half written looks like one that
-/// was cut off.
+/// The audit log of a home. Several processes append to it.
+///
+/// Each record is appended by one write, which the kernel does as a whole before it begins the next (`O_APPEND`, write(2)). A
+/// write that a full disk cut short leaves a line without an end, and the next record, whoever writes it, joins it. So who
+/// has written looks at the byte before its record, where that is not its own: if that is no line's end, the record is
+/// written once more, on a line of its own.
 #[derive(Debug)]
 pub struct FileAuditLog {
     path: PathBuf,
     file: File,
-    /// Keeps other threads away; other processes are kept away by a lock of `flock(2)`.
-    turn: Mutex<()>,
-}
-
-/// The right to append, until it is dropped or the process ends.
-struct Turn<'a>(&'a File);
-
-impl<'a> Turn<'a> {
-    fn take(file: &'a File) -> io::Result<Self> {
-        rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive))?;
-        Ok(Self(file))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Err(errno) = rustix::fs::flock(self.0, FlockOperation::Unlock) {
-            log::error!("the audit log stays locked: {errno}");
-        }
-    }
+    /// The length that this handle's last record left, if it ended a line. One thread appends at a time.
+    end: Mutex<Option<u64>>,
 }
 
 impl FileAuditLog {
@@ -48,7 +33,7 @@ impl FileAuditLog {
     /// Whatever the file answers.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { path: path.to_owned(), file, turn: Mutex::new(()) })
+        Ok(Self { path: path.to_owned(), file, end: Mutex::new(None) })
     }
 
     /// The log at `path` as it is now, up to its last whole line: no record is cut, whoever appends meanwhile.
@@ -74,33 +59,38 @@ impl FileAuditLog {
     }
 
     fn append(&self, event: &AuditEvent) -> io::Result<()> {
-        let mut line = event.to_line();
+        let line = event.to_line();
         {
-            let _threads = self.turn.lock();
-            let _processes = Turn::take(&self.file)?;
-            if ends_torn(&self.file)? {
-                // Whoever was cut off by a full disk or a kill: the record must not join what is left.
-                line.insert(0, b'\n');
-            }
-            let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, &line))?;
-            if written < line.len() {
-                // The disk is full in the middle of a line. What was written says nothing, and the next record will not join it.
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+            let mut end = self.end.lock();
+            let known = end.take();
+            let from = self.write(&line)?;
+            let from = if from == 0 || known == Some(from) || self.ends_line(from - 1)? {
+                from
+            } else {
+                self.write(&line)?
+            };
+            *end = Some(from + line.len() as u64);
         }
         // Others go on meanwhile: opens of files are recorded often, and changes of keys seldom.
         if event.is_read_only() { Ok(()) } else { self.file.sync_data() }
     }
-}
 
-/// Whether the last line has no end.
-fn ends_torn(file: &File) -> io::Result<bool> {
-    let len = file.metadata()?.len();
-    let mut last = [b'\n'];
-    if len > 0 {
-        file.read_at(&mut last, len - 1)?;
+    /// Appends, and answers where that began. The offset of the descriptor is where the write ended.
+    fn write(&self, bytes: &[u8]) -> io::Result<u64> {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, bytes))?;
+        if written < bytes.len() {
+            // The disk is full in the middle of a line. What was written says nothing, and the next record will not join it.
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let end = rustix::fs::tell(&self.file)?;
+        Ok(end.saturating_sub(written as u64))
     }
-    Ok(last != [b'\n'])
+
+    fn ends_line(&self, last: u64) -> io::Result<bool> {
+        let mut byte = [0];
+        self.file.read_exact_at(&mut byte, last)?;
+        Ok(byte == [b'\n'])
+    }
 }
 
 impl AuditLog for FileAuditLog {
