@@ -114,5 +114,8 @@ impl Filesystem {
             }
             inode.content.loaded.write().take();
         }
+        if let Err(error) = self.dirty.finish() {
+            log::error!("{error}");
+        }
     }
 }

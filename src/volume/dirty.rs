@@ -32,6 +32,8 @@ const HEAD_LEN: usize = 1 + ID_LEN + 2;
 const CHECK_LEN: usize = 8;
 /// A log of this many bytes is written anew, or cut to nothing when no file is listed.
 const COMPACT_AT: u64 = 256 * 1024;
+/// Bytes of records that wait at most.
+const WAITING_MAX: usize = 4096;
 
 /// The list of a volume; one process writes it, the one that holds the volume's lock.
 #[derive(Debug)]
@@ -48,6 +50,9 @@ struct Log {
     /// When the log was last compacted it had this many bytes.
     floor: u64,
     listed: HashMap<[u8; ID_LEN], PathBuf>,
+    /// Records that files are clean, to be written with the next one that lists a file, or in the end: until then those files
+    /// would be looked at once more after a kill, which does no harm.
+    waiting: Vec<u8>,
 }
 
 impl DirtyList {
@@ -63,7 +68,7 @@ impl DirtyList {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
             Err(error) => return Err(VolumeError::Io(path, error)),
         }
-        let log = Log { file: None, bytes: 0, floor: 0, listed: replay(&bytes) };
+        let log = Log { file: None, bytes: 0, floor: 0, listed: replay(&bytes), waiting: Vec::new() };
         Ok(Self { path, log: Mutex::new(log) })
     }
 
@@ -99,9 +104,21 @@ impl DirtyList {
     /// [`VolumeError::Io`]; the file is then looked at once more at the next mount, which does no harm.
     pub fn remove(&self, file_id: &FileId) -> Result<(), VolumeError> {
         self.change(|log| match log.listed.remove(&file_id.0) {
+            Some(_) if log.waiting.len() < WAITING_MAX => {
+                log.waiting.extend_from_slice(&record(CLEAN, file_id, OsStr::new("")));
+                Ok(())
+            }
             Some(_) => log.append(&record(CLEAN, file_id, OsStr::new(""))),
             None => Ok(()),
         })
+    }
+
+    /// Writes what waits to be written: the list of a mount that ends well is empty.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`].
+    pub fn finish(&self) -> Result<(), VolumeError> {
+        self.change(|log| if log.waiting.is_empty() { Ok(()) } else { log.append(&[]) })
     }
 
     /// Whether no file is listed.
@@ -131,12 +148,15 @@ impl Log {
     fn append(&mut self, record: &[u8]) -> io::Result<()> {
         let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let before = self.bytes;
-        if let Err(error) = file.write_all(record) {
+        self.waiting.extend_from_slice(record);
+        let outcome = file.write_all(&self.waiting);
+        let written = std::mem::take(&mut self.waiting);
+        if let Err(error) = outcome {
             // A torn record would hide all records after it.
             file.set_len(before)?;
             return Err(error);
         }
-        self.bytes += record.len() as u64;
+        self.bytes += written.len() as u64;
         Ok(())
     }
 
@@ -156,6 +176,7 @@ impl Log {
 
     /// Writes what is listed to a new file, which then takes the log's name.
     fn rewrite(&mut self, path: &PathBuf) -> io::Result<()> {
+        self.waiting.clear();
         let mut records = Vec::new();
         for (id, listed) in &self.listed {
             records.extend_from_slice(&record(LISTED, &FileId(*id), listed.as_os_str()));
@@ -242,8 +263,30 @@ mod tests {
         list.insert(&two, OsStr::new("two")).unwrap();
         list.rename(&one, OsStr::new("b/one")).unwrap();
         list.remove(&two).unwrap();
+        assert!(list.entries().iter().all(|(id, _)| *id != two));
+        list.finish().unwrap();
         let again = DirtyList::open(&volume).unwrap();
         assert_eq!(again.entries(), [(one, PathBuf::from("b/one"))]);
+    }
+
+    #[test]
+    fn a_clean_file_is_written_down_with_the_next_one_that_is_listed() {
+        let (_dir, volume) = volume();
+        let list = DirtyList::open(&volume).unwrap();
+        let names = || {
+            let entries = DirtyList::open(&volume).unwrap().entries();
+            entries.into_iter().map(|(id, _)| id.0[0]).collect::<std::collections::BTreeSet<_>>()
+        };
+        list.insert(&FileId([1; 16]), OsStr::new("one")).unwrap();
+        list.remove(&FileId([1; 16])).unwrap();
+        // A kill here has one file looked at that needs it no more.
+        assert_eq!(names(), [1].into());
+        list.insert(&FileId([2; 16]), OsStr::new("two")).unwrap();
+        assert_eq!(names(), [2].into());
+        // Listed again, a file stays listed whatever waited.
+        list.remove(&FileId([2; 16])).unwrap();
+        list.insert(&FileId([2; 16]), OsStr::new("two")).unwrap();
+        assert_eq!(names(), [2].into());
     }
 
     #[test]
@@ -272,6 +315,7 @@ mod tests {
             list.insert(&FileId([1; 16]), OsStr::new("a/path/of/some/length")).unwrap();
             list.remove(&FileId([1; 16])).unwrap();
         }
+        list.finish().unwrap();
         assert!(fs::metadata(volume.reserved().join(NAME)).unwrap().len() < 2 * COMPACT_AT);
         assert_eq!(DirtyList::open(&volume).unwrap().entries().len(), 1);
     }
