@@ -1,4 +1,4 @@
-//! Reading: one read of the backing file for each segment that a request touches, decrypted straight into the answer.
+//! Reading: one read of the backing file for each segment that a request touches, decrypted in the answer itself.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -37,6 +37,31 @@ pub(super) fn pieces(range: Range<u64>) -> impl Iterator<Item = (SegmentIndex, R
     })
 }
 
+/// What a request wants of one chunk.
+struct Part<'a> {
+    chunk: ChunkIndex,
+    entry: &'a Entry,
+    /// Bytes of the chunk in front of what is wanted.
+    skip: usize,
+    /// Where in the answer it goes.
+    within: Range<usize>,
+}
+
+/// What a piece of a segment with these entries wants of each chunk.
+fn parts<'a>(piece: &Range<u64>, entries: &'a [Entry]) -> impl Iterator<Item = Part<'a>> + Clone + use<'a> {
+    let (start, end) = (piece.start, piece.end);
+    let (first, last) = (ChunkIndex::containing(start), ChunkIndex::containing(end - 1));
+    (first.0..=last.0).map(ChunkIndex).map(move |chunk| {
+        let wanted = start.max(chunk.start())..end.min(chunk.start() + CHUNK as u64);
+        Part {
+            chunk,
+            entry: &entries[chunk.in_segment()],
+            skip: (wanted.start - chunk.start()) as usize,
+            within: (wanted.start - start) as usize..(wanted.end - start) as usize,
+        }
+    })
+}
+
 impl<B: Backing> CryptFile<B> {
     /// Reads at a plain offset, and answers how many bytes there were before the end.
     ///
@@ -63,7 +88,8 @@ impl<B: Backing> CryptFile<B> {
         Ok((end - offset) as usize)
     }
 
-    /// Reads what a piece of one segment holds.
+    /// Reads what a piece of one segment holds. A chunk that is wanted whole is read to where it is wanted, all such chunks at once,
+    /// and decrypted there.
     fn read_piece(
         &self,
         segment: &Segment,
@@ -71,30 +97,46 @@ impl<B: Backing> CryptFile<B> {
         piece: Range<u64>,
         out: &mut [u8],
     ) -> Result<()> {
-        let first = ChunkIndex::containing(piece.start).in_segment();
-        let last = ChunkIndex::containing(piece.end - 1).in_segment();
-        let entries = &state.entries[first..=last];
-        let Some(from) = entries.iter().position(|entry| !entry.is_hole()) else {
-            out.fill(0);
-            return Ok(());
+        let parts = parts(&piece, &state.entries);
+        let in_place = |part: &&Part<'_>| self.is_wanted_whole(part);
+        let Some(first) = parts.clone().find(|part| in_place(&part)) else {
+            return parts.into_iter().try_for_each(|part| self.read_apart(segment, &part, out));
         };
-        // From the first to the last chunk that is stored; what lies between is read with them.
-        let to = entries.iter().rposition(|entry| !entry.is_hole()).unwrap_or(from);
-        let from_chunk = ChunkIndex(segment.index.first_chunk().0 + (first + from) as u64);
-        with_scratch(|scratch| {
-            let stored = &mut scratch[..(to - from + 1) * CHUNK];
-            let read = self.backing.read_at(from_chunk.backing_offset(), stored)?;
-            for (number, entry) in entries.iter().enumerate() {
-                let chunk = ChunkIndex(segment.index.first_chunk().0 + (first + number) as u64);
-                let at = number.saturating_sub(from) * CHUNK;
-                let stored = stored.get(at..read.min(at + CHUNK)).unwrap_or(&[]);
-                let wanted = piece.start.max(chunk.start())..piece.end.min(chunk.start() + CHUNK as u64);
-                let part = (wanted.start - piece.start) as usize..(wanted.end - piece.start) as usize;
-                let skip = (wanted.start - chunk.start()) as usize;
-                self.read_chunk(segment, chunk, entry, stored, skip, &mut out[part])?;
+        let end = parts.clone().filter(|part| in_place(&part)).last().map_or(0, |part| part.within.end);
+        let from = first.within.start;
+        let read = self.backing.read_at(first.chunk.backing_offset(), &mut out[from..end])?;
+        for part in parts {
+            let wanted = &mut out[part.within.clone()];
+            let opened = match part.entry.newest() {
+                Some(seal) if self.is_wanted_whole(&part) && part.within.end <= from + read => {
+                    let aad = self.keys.chunk_aad(part.chunk);
+                    segment.keys.content.open_in_place(&seal.nonce, &aad, wanted, &seal.tag).is_ok()
+                }
+                _ => false,
+            };
+            if !opened {
+                self.read_apart(segment, &part, out)?;
             }
-            Ok(())
-        })
+        }
+        Ok(())
+    }
+
+    fn is_wanted_whole(&self, part: &Part<'_>) -> bool {
+        let one = matches!(part.entry, Entry::One(_)) || self.is_dirty();
+        let len = part.entry.newest().map(Seal::len);
+        one && part.skip == 0 && len == Some(part.within.len())
+    }
+
+    /// Reads a chunk of which a part is wanted, or another version than the newest, or nothing.
+    fn read_apart(&self, segment: &Segment, part: &Part<'_>, out: &mut [u8]) -> Result<()> {
+        let wanted = &mut out[part.within.clone()];
+        if part.entry.is_hole() {
+            wanted.fill(0);
+            return Ok(());
+        }
+        let mut stored = [0; CHUNK];
+        let read = self.backing.read_at(part.chunk.backing_offset(), &mut stored)?;
+        self.read_chunk(segment, part.chunk, part.entry, &stored[..read], part.skip, wanted)
     }
 
     /// Decrypts a chunk, or the part of it that begins behind `skip` bytes, into `out`.
@@ -107,15 +149,6 @@ impl<B: Backing> CryptFile<B> {
         skip: usize,
         out: &mut [u8],
     ) -> Result<()> {
-        let Some(seal) = entry.newest() else {
-            out.fill(0);
-            return Ok(());
-        };
-        let one = matches!(entry, Entry::One(_)) || self.is_dirty();
-        let whole = one && skip == 0 && out.len() == seal.len();
-        if whole && self.open_chunk(segment, chunk, seal, stored, out).is_ok() {
-            return Ok(());
-        }
         let mut plain = [0; CHUNK];
         let len = self.open_entry(segment, chunk, entry, stored, &mut plain)?;
         self.check_length(chunk, len)?;
