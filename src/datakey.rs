@@ -137,6 +137,10 @@ pub trait DataKeys: Send + Sync {
     /// [`DataKeyError::NotFound`], [`DataKeyError::Failed`].
     fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError>;
 
+    /// The CMK that `key` names, by what was last read of the key store, without looking whether that has changed: a hint, which
+    /// what [`DataKeys::generate`] answers then confirms or not. `None` where it is not known.
+    fn last_known(&self, key: &str) -> Option<KeyArn>;
+
     /// Makes a data key and wraps it under the CMK that `key` names (id, ARN or alias), newest backing key.
     ///
     /// # Errors

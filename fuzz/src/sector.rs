@@ -5,6 +5,7 @@ use kmsfs::content::sector::{
     INDEX_BODY, Place, SectorBytes, SectorError, TAG_BODY, open_index, open_tags, seal_index, seal_tags,
 };
 use kmsfs::crypto::content::ContentKey;
+use kmsfs::crypto::rng;
 
 use crate::input::Input;
 use crate::sealing::{FILE, opened_sector, sealed_sector, secret};
@@ -26,7 +27,7 @@ pub fn tag_sector(data: &[u8]) {
             for seal in entries.iter().flat_map(seals) {
                 assert!((1..=4096).contains(&seal.len()));
             }
-            let again = seal_tags(&key, FILE, PLACE, epoch, entries);
+            let again = seal_tags(&key, FILE, PLACE, epoch, entries, &rng::nonce());
             assert_eq!(
                 opened_sector::<TAG_BODY>(&key, PLACE, &again),
                 body,

@@ -82,13 +82,14 @@ impl fmt::Display for SectorError {
     }
 }
 
-/// Seals a tag sector.
+/// Seals a tag sector. The nonce is fresh and random.
 pub fn seal_tags(
     key: &ContentKey,
     file_id: FileId,
     place: Place,
     epoch: u64,
     entries: &Entries,
+    nonce: &Nonce,
 ) -> SectorBytes {
     let mut body = [0; TAG_BODY];
     for (number, entry) in entries.iter().enumerate() {
@@ -105,7 +106,7 @@ pub fn seal_tags(
         put_seal(&mut body[at..], current);
         put_seal(&mut body[at + SEAL_LEN..], previous);
     }
-    seal(key, file_id, place, epoch, &body)
+    seal(key, file_id, place, epoch, &body, nonce)
 }
 
 /// Opens a tag sector; the header in force has the number `sequence`.
@@ -139,7 +140,7 @@ pub fn open_tags(
 
 /// Seals an index sector.
 pub fn seal_index(key: &ContentKey, file_id: FileId, place: Place, epoch: u64, bits: &Bits) -> SectorBytes {
-    seal(key, file_id, place, epoch, bits)
+    seal(key, file_id, place, epoch, bits, &rng::nonce())
 }
 
 /// Opens an index sector; the header in force has the number `sequence`.
@@ -172,13 +173,13 @@ fn seal<const N: usize>(
     place: Place,
     epoch: u64,
     body: &[u8; N],
+    nonce: &Nonce,
 ) -> SectorBytes {
     let mut sector = [0; SECTOR];
-    let nonce = rng::nonce();
     let aad = aad(file_id, place, epoch);
-    let tag = key.seal(&nonce, &aad, body, &mut sector[BODY_AT..BODY_AT + N]);
+    let tag = key.seal(nonce, &aad, body, &mut sector[BODY_AT..BODY_AT + N]);
     sector[..NONCE_AT].copy_from_slice(&epoch.to_be_bytes());
-    sector[NONCE_AT..TAG_AT].copy_from_slice(&nonce);
+    sector[NONCE_AT..TAG_AT].copy_from_slice(nonce);
     sector[TAG_AT..BODY_AT].copy_from_slice(&tag);
     sector
 }
@@ -277,14 +278,14 @@ mod tests {
     #[test]
     fn entries_survive_their_sector() {
         let key = ContentKey::new(&Secret::random());
-        let sector = seal_tags(&key, ID, PLACE, 4, &entries());
+        let sector = seal_tags(&key, ID, PLACE, 4, &entries(), &rng::nonce());
         assert_eq!(open_tags(&key, ID, PLACE, 4, &sector), Ok(entries()));
     }
 
     #[test]
     fn another_place_file_or_epoch_is_refused() {
         let key = ContentKey::new(&Secret::random());
-        let sector = seal_tags(&key, ID, PLACE, 4, &entries());
+        let sector = seal_tags(&key, ID, PLACE, 4, &entries(), &rng::nonce());
         for place in [Place::Tags(1, 3), Place::Tags(2, 2), Place::Index(1, 2)] {
             assert_eq!(open_tags(&key, ID, place, 4, &sector), Err(SectorError::Inauthentic));
         }
@@ -299,12 +300,12 @@ mod tests {
         let lengths = |number: usize| KINDS_LEN + 3 * number;
         let previous = |number: usize| SEALS_AT + number * 2 * SEAL_LEN + SEAL_LEN;
         let unused = [lengths(2), lengths(2) + 2, lengths(7) + 2, previous(2) - 1, previous(2), previous(7)];
-        let good = seal_tags(&key, ID, PLACE, 4, &entries());
+        let good = seal_tags(&key, ID, PLACE, 4, &entries(), &rng::nonce());
         let body = open::<TAG_BODY>(&key, ID, PLACE, 4, &good).unwrap();
         for at in unused {
             let mut body = body;
             body[at] |= 1;
-            let sector = seal(&key, ID, PLACE, 4, &body);
+            let sector = seal(&key, ID, PLACE, 4, &body, &rng::nonce());
             assert_eq!(open_tags(&key, ID, PLACE, 4, &sector), Err(SectorError::Malformed), "byte {at}");
         }
     }
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_refused() {
         let key = ContentKey::new(&Secret::random());
-        let tags = seal_tags(&key, ID, PLACE, 4, &entries());
+        let tags = seal_tags(&key, ID, PLACE, 4, &entries(), &rng::nonce());
         let index = seal_index(&key, ID, Place::Index(0, 0), 4, &[0x5a; INDEX_BODY]);
         for bit in 0..SECTOR * 8 {
             let (mut tags, mut index) = (tags, index);

@@ -17,6 +17,13 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     out
 }
 
+/// `N` fresh random nonces. One call for several costs little more than one for one.
+pub fn nonces<const N: usize>() -> [Nonce; N] {
+    let mut out = [Nonce::default(); N];
+    fill(out.as_flattened_mut());
+    out
+}
+
 /// A fresh random nonce.
 pub fn nonce() -> Nonce {
     bytes()

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -12,9 +13,11 @@ use super::errno::{FsError, Result};
 use super::file::CryptFile;
 use super::handle::FileHandle;
 use super::inode::{Inode, descriptor_path};
-use super::lease::Access;
+use super::lease::{Access, Inside, KeyLease};
 use super::loaded::Loaded;
 use super::{Answer, Attr, Caller, Filesystem, RESERVED};
+use crate::context::EncryptionContext;
+use crate::datakey::{Asker, DataKey, WrappedDataKey};
 use crate::envelope::FileId;
 
 /// Where files wait for their names on filesystems without `O_TMPFILE`, beneath the reserved directory.
@@ -25,6 +28,14 @@ struct Unnamed {
     fd: Arc<OwnedFd>,
     /// The name beneath the reserved directory, on filesystems without `O_TMPFILE`.
     waits_as: Option<(OwnedFd, OsString)>,
+}
+
+/// A new data key, and the right to use it.
+struct GeneratedInside {
+    lease: Arc<KeyLease>,
+    inside: Inside,
+    data_key: DataKey,
+    wrapped: WrappedDataKey,
 }
 
 impl Drop for Unnamed {
@@ -57,24 +68,23 @@ impl Filesystem {
         }
         path.push(name);
         let asker = self.asker(caller, &path);
-        let key = self.keys.resolve(&self.default_key(&parent)?)?;
-        let lease = self.leases.of(&key);
-        // Inside the lease from before the data key exists until it is where a revocation finds it.
-        let inside = self.admit(&lease, Access::Write)?;
         let file_id = FileId::random();
         let context = self.context(&file_id);
-        let (data_key, wrapped) = self.keys.generate(&asker, key.as_str(), &context)?;
+        let GeneratedInside { lease, inside, data_key, wrapped } =
+            self.generate_inside(&asker, &self.default_key(&parent)?, &context)?;
         let unnamed = self.unnamed(&parent, mode, caller)?;
         let backing = FdBacking::new(unnamed.fd.clone());
         let engine = CryptFile::create(backing, file_id, &wrapped, &data_key, self.options.durability)
             .map_err(|error| FsError::File { path: asker.path.clone(), error })?;
-        rustix::fs::linkat(
-            CWD,
-            descriptor_path(unnamed.fd.as_fd()),
-            &*parent.directory()?,
-            name,
-            AtFlags::SYMLINK_FOLLOW,
-        )?;
+        let listed = engine.is_dirty();
+        if listed {
+            self.dirty.insert(&file_id, &path)?;
+        }
+        if let Err(error) = name_it(&unnamed.fd, &*parent.directory()?, name) {
+            // A record that stays names a file that is not there, which does no harm.
+            let _ = self.dirty.remove(&file_id);
+            return Err(error.into());
+        }
         let stat = rustix::fs::fstat(&unnamed.fd)?;
         let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable: true });
         // Whoever finds the file finds its engine: two over one file would destroy it.
@@ -83,12 +93,49 @@ impl Filesystem {
             opens.all += 1;
             opens.writers += 1;
             *inode.content.lease.lock() = Some(lease.clone());
+            *inode.content.listed.lock() = listed;
+            inode.may_have_capabilities.store(false, Ordering::Release);
             inode.content.loaded.write().get_or_insert(loaded);
             lease.enlist(inode);
         });
         let attr = Attr::new(inode.ino, stat, inode.content.open_size(), super::attr::CACHE_TIME);
         let handle = self.hand_out(FileHandle { inode, writes: true, asker });
         Ok((Answer::under(attr, inside), handle))
+    }
+
+    /// Makes a data key under the CMK that `named` names, inside that CMK's lease from before the key exists until it is where a
+    /// revocation finds it. Which CMK that is, only the key service knows; what it said last tells which lease to enter.
+    fn generate_inside(
+        &self,
+        asker: &Asker,
+        named: &str,
+        context: &EncryptionContext,
+    ) -> Result<GeneratedInside> {
+        let mut expected = match self.keys.last_known(named) {
+            Some(key) => key,
+            None => self.keys.resolve(named)?,
+        };
+        for _ in 0..ATTEMPTS {
+            let lease = self.leases.of(&expected);
+            let inside = match self.admit(&lease, Access::Write) {
+                Ok(inside) => inside,
+                Err(error) => {
+                    let key = self.keys.resolve(named)?;
+                    if key == expected {
+                        return Err(error);
+                    }
+                    // An alias that led to a CMK that was lost leads to another by now.
+                    expected = key;
+                    continue;
+                }
+            };
+            let (data_key, wrapped) = self.keys.generate(asker, named, context)?;
+            if wrapped.key == expected {
+                return Ok(GeneratedInside { lease, inside, data_key, wrapped });
+            }
+            expected = wrapped.key;
+        }
+        Err(FsError::Stale)
     }
 
     /// Makes a directory; it inherits its parent's default key.
@@ -99,7 +146,7 @@ impl Filesystem {
         self.may_make(parent, name)?;
         let parent = self.table.find(parent)?;
         let dir = parent.directory()?;
-        let default_key = self.stored_default_key(&parent)?;
+        let default_key = self.defaults(&parent)?.stored_key;
         rustix::fs::mkdirat(&*dir, name, Mode::from_raw_mode(mode))?;
         let finish = || {
             let made =
@@ -153,7 +200,8 @@ impl Filesystem {
     /// The mode of what is made in `parent` by someone with the mask `umask`, which a directory with a default access
     /// control list does not heed (`acl(5)`): the backing filesystem puts the list and the mode together.
     pub fn masked(&self, parent: u64, mode: u32, umask: u32) -> u32 {
-        let has_default_list = || self.getxattr(parent, OsStr::new(super::xattr::ACL_DEFAULT)).is_ok();
+        let has_default_list =
+            || self.table.find(parent).and_then(|dir| self.defaults(&dir)).is_ok_and(|dir| dir.has_acl);
         if umask & mode & 0o777 == 0 || has_default_list() { mode } else { mode & !(umask & 0o777) }
     }
 
@@ -217,6 +265,21 @@ impl Filesystem {
         Ok(Unnamed { fd: Arc::new(fd), waits_as: Some((dir, name)) })
     }
 }
+
+/// Gives a file without a name one. The descriptor itself says which file to who may look into every directory
+/// (`CAP_DAC_READ_SEARCH`, open(2)); for others its name in /proc does.
+fn name_it(fd: &OwnedFd, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::linkat(fd, c"", dir, name, AtFlags::EMPTY_PATH) {
+        // Also what the kernel answers to who may not.
+        Err(Errno::NOENT) => {
+            rustix::fs::linkat(CWD, descriptor_path(fd.as_fd()), dir, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        outcome => outcome,
+    }
+}
+
+/// How often a creation starts anew because an alias was moved meanwhile.
+const ATTEMPTS: usize = 4;
 
 /// Makes the caller the owner of what the mount's process just made in `parent`. In a directory with the set-group-id
 /// bit the group stays the directory's (`inode(7)`).

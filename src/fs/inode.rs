@@ -11,12 +11,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::defaults::Defaults;
 use super::errno::{FsError, Result};
 use super::loaded::Content;
 
@@ -43,6 +44,10 @@ pub struct Inode {
     place: Mutex<Place>,
     /// Held while times or privileges are set, or kept over a commit; taken before `place`.
     pub times: Mutex<()>,
+    /// False for a file that was made by its present handles: the kernel asks for capabilities before the first write.
+    pub may_have_capabilities: AtomicBool,
+    /// What it gives to what is made in it; used for directories only.
+    pub defaults: Mutex<Option<Defaults>>,
     /// Data key and chunk engine; used for regular files only.
     pub content: Content,
 }
@@ -72,6 +77,8 @@ impl Inode {
             lookups: AtomicU64::new(1),
             place: Mutex::new(Place { named: None, pinned: Some(Arc::new(dir)) }),
             times: Mutex::default(),
+            may_have_capabilities: AtomicBool::new(true),
+            defaults: Mutex::default(),
             content: Content::default(),
         })
     }
@@ -85,6 +92,8 @@ impl Inode {
             lookups: AtomicU64::new(0),
             place: Mutex::new(Place { named: Some((parent.clone(), name.to_owned())), pinned: None }),
             times: Mutex::default(),
+            may_have_capabilities: AtomicBool::new(true),
+            defaults: Mutex::default(),
             content: Content::default(),
         }
     }

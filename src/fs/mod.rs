@@ -11,6 +11,7 @@ pub mod attr;
 pub mod backing;
 mod content_io;
 mod create;
+mod defaults;
 mod dir;
 pub mod errno;
 pub mod file;

@@ -1,6 +1,7 @@
 //! Opening and closing regular files, and the way of every request to a file's engine.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags};
@@ -110,6 +111,7 @@ impl Filesystem {
             let lease = inode.content.lease.lock().clone();
             let _inside = lease.map(|lease| lease.look());
             inode.content.loaded.write().take();
+            inode.may_have_capabilities.store(true, Ordering::Release);
         }
     }
 
@@ -249,10 +251,12 @@ impl Filesystem {
         let context = self.context(&file_id);
         let data_key = self.keys.unwrap(asker, &wrapped, &context)?;
         let fd = backing.descriptor().clone();
-        let engine = keeping_attributes(inode, &fd, || {
+        let open = || {
             CryptFile::open(backing, &identity, &data_key, writable, self.options.durability)
                 .map_err(|error| self.damaged(inode, error))
-        })?;
+        };
+        // Only a recovery writes.
+        let engine = if identity.is_clean() { open()? } else { keeping_attributes(inode, &fd, open)? };
         if identity.claims().dirty && !engine.is_dirty() {
             self.keys.report(self.volume.id(), &asker.path, Some(lease.key()), &Incident::Recovered);
         }

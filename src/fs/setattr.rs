@@ -1,6 +1,7 @@
 //! Changing attributes.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -11,7 +12,7 @@ use super::lease::Access;
 use super::{Answer, Attr, Caller, Filesystem};
 
 /// A file's capabilities (`capabilities(7)`).
-const CAPABILITIES: &str = "security.capability";
+pub(super) const CAPABILITIES: &str = "security.capability";
 
 /// More than the longest value that they have (`struct vfs_ns_cap_data`, capability.h).
 const CAPABILITIES_MAX: usize = 64;
@@ -109,7 +110,7 @@ impl Inode {
 /// sets times meanwhile waits; the kernel lets none write to a file that is being synced.
 pub(super) fn keeping_times<T>(inode: &Inode, fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
     let _alone = inode.times.lock();
-    let before = Kept { stat: rustix::fs::fstat(fd)?, capabilities: Vec::new() };
+    let before = Kept::of(fd, false)?;
     let outcome = write()?;
     before.put_time_back(fd);
     Ok(outcome)
@@ -124,13 +125,17 @@ pub(super) fn keeping_attributes<T>(
     write: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let _alone = inode.times.lock();
-    with_attributes_kept(fd, write)
+    with_kept(fd, inode.may_have_capabilities.load(Ordering::Acquire), write)
 }
 
 /// Runs `write`, which writes to the file open as `fd` without changing what a program sees of it: a commit of the header, a
 /// recovery.
 pub(super) fn with_attributes_kept<T>(fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
-    let before = Kept::of(fd)?;
+    with_kept(fd, true, write)
+}
+
+fn with_kept<T>(fd: &OwnedFd, may_have_capabilities: bool, write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = Kept::of(fd, may_have_capabilities)?;
     let outcome = write();
     before.put_privileges_back(fd);
     let outcome = outcome?;
@@ -146,8 +151,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(fd: &OwnedFd) -> rustix::io::Result<Self> {
-        Ok(Self { stat: rustix::fs::fstat(fd)?, capabilities: capabilities(fd)? })
+    fn of(fd: &OwnedFd, may_have_capabilities: bool) -> rustix::io::Result<Self> {
+        let capabilities = if may_have_capabilities { capabilities(fd)? } else { Vec::new() };
+        Ok(Self { stat: rustix::fs::fstat(fd)?, capabilities })
     }
 
     /// Only the owner may: where the mount's process is someone else, a newer time is the lesser evil.

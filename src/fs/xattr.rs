@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FileType, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use super::backing::FdBacking;
 use super::errno::{FsError, Result};
 use super::inode::{Inode, descriptor_path};
 use super::loaded::Engine;
+use super::setattr::CAPABILITIES;
 use super::{Caller, Filesystem};
 use crate::datakey::WrappedDataKey;
 use crate::volume::default_key;
@@ -22,7 +24,7 @@ const OURS: &[u8] = b"user.kmsfs.";
 const KEY_ID: &str = "user.kmsfs.key-id";
 const KEY_VERSION: &str = "user.kmsfs.key-version";
 const ALGORITHM: &str = "user.kmsfs.algorithm";
-const DEFAULT_KEY: &str = "user.kmsfs.default-key";
+pub(super) const DEFAULT_KEY: &str = "user.kmsfs.default-key";
 
 /// A file's access control list, and the one that a directory gives to what is made in it (`acl(5)`).
 const ACL: &str = "system.posix_acl_access";
@@ -43,6 +45,9 @@ impl Filesystem {
         let inode = self.table.find(ino)?;
         if name.as_bytes().starts_with(OURS) {
             return self.virtual_xattr(&inode, name);
+        }
+        if name == CAPABILITIES && !inode.may_have_capabilities.load(Ordering::Acquire) {
+            return Err(Errno::NODATA.into());
         }
         match read_xattr(&*inode.pin()?, name) {
             // The kernel asks before it lets anyone in: a backing filesystem without lists means that there is none.
@@ -88,14 +93,13 @@ impl Filesystem {
             self.keys.resolve(key)?;
             let stored = self.encoded_default_key(key);
             let path = descriptor_path(pinned.as_fd());
-            return Ok(rustix::fs::setxattr(path, DEFAULT_KEY, &stored, mode)?);
+            return changing(&inode, name, || Ok(rustix::fs::setxattr(path, DEFAULT_KEY, &stored, mode)?));
         }
         if caller.uid != 0 && name.as_bytes().starts_with(b"trusted.") {
             return Err(Errno::PERM.into());
         }
-        // A commit that keeps privileges is not to put back what is changed here.
-        let _alone = inode.times.lock();
-        Ok(rustix::fs::setxattr(descriptor_path(pinned.as_fd()), name, value, mode)?)
+        let path = descriptor_path(pinned.as_fd());
+        changing(&inode, name, || Ok(rustix::fs::setxattr(path, name, value, mode)?))
     }
 
     /// Removes an attribute. A directory without a default key uses the volume's again.
@@ -113,26 +117,8 @@ impl Filesystem {
             return Err(Errno::PERM.into());
         }
         let pinned = inode.pin()?;
-        let _alone = inode.times.lock();
-        Ok(rustix::fs::removexattr(descriptor_path(pinned.as_fd()), name)?)
-    }
-
-    /// The key that new files in `dir` are encrypted under: the directory's, else the volume's.
-    pub(super) fn default_key(&self, dir: &Inode) -> Result<String> {
-        match self.stored_default_key(dir)? {
-            Some(stored) => Ok(default_key::decode(&stored, self.volume.id(), &*self.auth)?),
-            None => Ok(self.volume.default_key().to_owned()),
-        }
-    }
-
-    /// The default key as the backing directory keeps it.
-    pub(super) fn stored_default_key(&self, dir: &Inode) -> Result<Option<Vec<u8>>> {
-        match read_xattr(&*dir.directory()?, OsStr::new(DEFAULT_KEY)) {
-            Ok(stored) => Ok(Some(stored)),
-            // Also on a backing filesystem without user attributes: then no directory has a key of its own.
-            Err(FsError::Os(Errno::NODATA | Errno::OPNOTSUPP)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let path = descriptor_path(pinned.as_fd());
+        changing(&inode, name, || Ok(rustix::fs::removexattr(path, name)?))
     }
 
     /// Stores a default key in its stored form.
@@ -147,7 +133,7 @@ impl Filesystem {
     fn virtual_xattr(&self, inode: &Inode, name: &OsStr) -> Result<Vec<u8>> {
         let text = match (name.to_str(), inode.kind()) {
             (Some(DEFAULT_KEY), FileType::Directory) => {
-                let stored = self.stored_default_key(inode)?.ok_or(Errno::NODATA)?;
+                let stored = self.stored(inode, DEFAULT_KEY)?.ok_or(Errno::NODATA)?;
                 default_key::decode(&stored, self.volume.id(), &*self.auth)?
             }
             (Some(KEY_ID), FileType::RegularFile) => self.header_key(inode)?.key.to_string(),
@@ -169,7 +155,19 @@ impl Filesystem {
     }
 }
 
-fn read_xattr(fd: &OwnedFd, name: &OsStr) -> Result<Vec<u8>> {
+/// Runs `change`, which sets or removes the attribute `name`, so that nothing that was read before outlives it.
+fn changing(inode: &Inode, name: &OsStr, change: impl FnOnce() -> Result<()>) -> Result<()> {
+    // A commit that keeps privileges is not to put back what is changed here.
+    let _alone = inode.times.lock();
+    if name == CAPABILITIES {
+        inode.may_have_capabilities.store(true, Ordering::Release);
+    }
+    let outcome = change();
+    *inode.defaults.lock() = None;
+    outcome
+}
+
+pub(super) fn read_xattr(fd: &OwnedFd, name: &OsStr) -> Result<Vec<u8>> {
     let path = descriptor_path(fd.as_fd());
     let mut value = vec![0; 256];
     let len = match rustix::fs::getxattr(&path, name, &mut value) {

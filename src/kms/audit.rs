@@ -141,6 +141,7 @@ impl AuditEvent {
     fn bare(scene: &Scene<'_>, name: &str, event_type: &'static str, touched: &[KeyArn]) -> Self {
         let resource =
             |arn: &KeyArn| json!({"accountId": scene.account, "type": "AWS::KMS::Key", "ARN": arn.as_str()});
+        let [request_id, event_id] = random_ids();
         Self {
             event_version: EVENT_VERSION,
             user_identity: json!({"accountId": scene.account, "invokedBy": "kms.amazonaws.com"}),
@@ -155,8 +156,8 @@ impl AuditEvent {
             request_parameters: Value::Null,
             response_elements: Value::Null,
             additional_event_data: None,
-            request_id: random_id(),
-            event_id: random_id(),
+            request_id,
+            event_id,
             read_only: false,
             resources: touched.iter().map(resource).collect(),
             event_type,
@@ -184,9 +185,11 @@ fn of_file(caller: &Caller, volume: &str, path: &str) -> Value {
     json!({"volume": volume, "path": path, "uid": caller.uid, "pid": caller.pid})
 }
 
-/// A UUID of version 4, without a system call for its randomness: one record is written for each open of a file.
-fn random_id() -> String {
-    uuid::Builder::from_random_bytes(rng::bytes()).into_uuid().to_string()
+/// Two UUIDs of version 4, without a system call for their randomness: one record is written for each open of a file.
+fn random_ids() -> [String; 2] {
+    let random: [u8; 32] = rng::bytes();
+    let [one, other] = *random.as_chunks::<16>().0 else { unreachable!("32 bytes are twice 16") };
+    [one, other].map(|bytes| uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 fn identity(scene: &Scene<'_>, caller: &Caller) -> Value {

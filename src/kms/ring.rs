@@ -199,6 +199,9 @@ pub trait KeyStore: Send + Sync {
     /// [`StoreFailure`].
     fn ring(&self) -> Result<Arc<Keyring>, StoreFailure>;
 
+    /// The keyring as it was last read, without looking whether it is still that.
+    fn last_ring(&self) -> Option<Arc<Keyring>>;
+
     /// One transaction: asks `decide` for changes of the newest keyring, while no other process can change it, and
     /// commits them durably, all or none. Answers the keyring after them.
     ///

@@ -120,6 +120,11 @@ impl Kms {
         self.destroy_due()
     }
 
+    /// The keyring as it was last read; it may have changed since.
+    pub(super) fn last_ring(&self) -> Option<Arc<Keyring>> {
+        self.store.last_ring()
+    }
+
     /// The keyring that an operation is decided on. Where what is due cannot be destroyed there is none, and `record` gets that.
     pub(super) fn ring_for(&self, record: &Record<'_>) -> Result<Arc<Keyring>, KmsError> {
         self.current_ring().or_else(|error| {

@@ -42,11 +42,8 @@ impl FileAuditLog {
     /// Whatever the file answers.
     pub fn whole_lines(path: &Path) -> io::Result<Take<File>> {
         let file = File::open(path)?;
-        let mut len = {
-            let _processes = Turn::take(&file)?;
-            file.metadata()?.len()
-        };
-        // What a kill or a full disk left behind the last line says nothing.
+        let mut len = file.metadata()?.len();
+        // What is being written, or a full disk cut short, behind the last line says nothing yet.
         let mut last = [0];
         while len > 0 {
             file.read_exact_at(&mut last, len - 1)?;

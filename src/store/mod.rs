@@ -33,6 +33,6 @@ pub mod unlock;
 pub use error::HomeError;
 pub use home::{Home, SetupOptions};
 pub use slots::NewSlot;
-pub use unlock::{Key, KeyFiles, Keychain};
 #[doc(hidden)]
 pub use tables::{StoredRow, build};
+pub use unlock::{Key, KeyFiles, Keychain};

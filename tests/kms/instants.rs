@@ -35,6 +35,10 @@ impl KeyStore for Memory {
         Ok(self.ring.lock().clone())
     }
 
+    fn last_ring(&self) -> Option<Arc<Keyring>> {
+        Some(self.ring.lock().clone())
+    }
+
     fn update(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, KmsError> {
         if let Some(mut hook) = self.before_update.lock().take() {
             hook();

@@ -7,10 +7,11 @@ use parking_lot::{Mutex, RwLock};
 use super::head::Head;
 use super::index::Index;
 use super::segment::{Segment, SegmentState, Segments};
+use super::write::APPEND_AHEAD;
 use super::{CryptFile, Durability, FileError, Result};
 use crate::content::keys::FileKeys;
 use crate::content::layout::{
-    CHUNK, FIRST_SEGMENT_CHUNKS, HEAD_TAGS, PAGE, SECTOR, SegmentIndex, backing_size,
+    CHUNK, CHUNKS_PER_SECTOR, FIRST_SEGMENT_CHUNKS, HEAD_TAGS, PAGE, SECTOR, SegmentIndex, backing_size,
 };
 use crate::content::root::{self, Root};
 use crate::content::sector::{self, Entries, Place};
@@ -18,6 +19,9 @@ use crate::crypto::rng;
 use crate::datakey::{DataKey, WrappedDataKey};
 use crate::envelope::{FileId, Header, HeaderError, ResizeKind, SLOT_LEN, UnverifiedHeader};
 use crate::fs::backing::Backing;
+
+/// Tag sectors in the first segment.
+const FIRST_SECTORS: usize = FIRST_SEGMENT_CHUNKS as usize / CHUNKS_PER_SECTOR;
 
 /// Page 0 of a file, and what its header slots claim: which data key to ask for.
 #[derive(Debug, Clone)]
@@ -43,13 +47,19 @@ impl Identity {
         self.newest().claims()
     }
 
+    /// Whether each slot that can be read claims to be clean: nothing is recovered when the file is opened.
+    pub fn is_clean(&self) -> bool {
+        self.claims.iter().all(|(_, claim)| !claim.claims().dirty)
+    }
+
     fn newest(&self) -> &UnverifiedHeader {
         &self.claims[0].1
     }
 }
 
 impl<B: Backing> CryptFile<B> {
-    /// Writes the head of a new, empty file.
+    /// Writes the head of a new, empty file. Whoever makes a file writes to it as a rule, so its first header announces that and
+    /// the first write needs none; but in strict mode a header that permits changes is on disk before them, and so not the first.
     ///
     /// # Errors
     /// [`FileError::Header`] for a wrapped data key that does not fit; [`FileError::Io`].
@@ -68,24 +78,26 @@ impl<B: Backing> CryptFile<B> {
         let mut page = [0; PAGE as usize];
         let mut state = SegmentState::empty(first);
         let mut root = Root::default();
-        for number in 0..first.sectors() {
+        let nonces = rng::nonces::<FIRST_SECTORS>();
+        for (number, nonce) in nonces.iter().enumerate() {
             let place = Place::Tags(0, number as u8);
-            let bytes = sector::seal_tags(&segment_keys.tags, file_id, place, 1, &Entries::default());
+            let bytes = sector::seal_tags(&segment_keys.tags, file_id, place, 1, &Entries::default(), nonce);
             state.members[number] = root::member(&root_key, place, &bytes);
             root.toggle(&state.members[number]);
             page[HEAD_TAGS as usize + number * SECTOR..][..SECTOR].copy_from_slice(&bytes);
         }
         let root_mask = rng::bytes();
+        let dirty = durability == Durability::Default;
         let header = Header {
             sequence: 1,
-            dirty: false,
+            dirty,
             unattested: false,
             synced: false,
             file_id,
             committed_size: 0,
             acknowledged_size: 0,
-            resize: ResizeKind::None,
-            target_size: 0,
+            resize: if dirty { ResizeKind::Append } else { ResizeKind::None },
+            target_size: if dirty { APPEND_AHEAD } else { 0 },
             root_mask,
             root: root.masked(&root_key, &root_mask).0,
             wrapped: wrapped.clone(),

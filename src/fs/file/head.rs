@@ -6,7 +6,7 @@ use super::{CryptFile, Result};
 use crate::content::layout::{HEAD_TAGS, SECTOR};
 use crate::content::root::Root;
 use crate::content::sector::SectorBytes;
-use crate::crypto::rng;
+use crate::crypto::{NONCE_LEN, rng};
 use crate::envelope::{Header, ResizeKind, SLOT_LEN};
 use crate::fs::Durability;
 use crate::fs::backing::Backing;
@@ -26,6 +26,9 @@ pub(super) struct Head {
     /// ones: a loss of power must not leave a sector beside it that says a newer header is missing.
     pub run_is_durable: bool,
 }
+
+/// Bytes of the mask of a content root.
+const ROOT_MASK_LEN: usize = 16;
 
 /// What a new header changes.
 pub(super) struct NextHeader {
@@ -97,11 +100,13 @@ impl<B: Backing> CryptFile<B> {
         let segment = self.segments.first();
         let mut state = segment.state.write();
         self.before_giving_up(&state, 0, 0)?;
-        let stamped = self.seal_sector(&segment, &state, 0, sequence);
+        let random: [u8; NONCE_LEN + ROOT_MASK_LEN] = rng::bytes();
+        let (nonce, root_mask) = random.split_first_chunk().expect("a nonce is in front");
+        let stamped = self.seal_sector(&segment, &state, 0, sequence, nonce);
         let member = self.sector_member(&segment, 0, &stamped);
         self.replace_member(Some(&state.members[0]), Some(&member));
         state.members[0] = member;
-        let root_mask = rng::bytes();
+        let root_mask = root_mask.try_into().expect("the mask is behind the nonce");
         let header = Header {
             sequence,
             dirty: next.dirty,

@@ -11,6 +11,7 @@ use crate::content::keys::SegmentKeys;
 use crate::content::layout::{CHUNKS_PER_SECTOR, SECTOR, SegmentIndex};
 use crate::content::root::{self, Member};
 use crate::content::sector::{self, Entries, Place, SectorBytes};
+use crate::crypto::{Nonce, rng};
 use crate::fs::backing::Backing;
 
 /// Segments that an open file keeps in memory at most, but for those in use: 4.5 KiB each, so 9 MiB for 512 MiB of content.
@@ -194,9 +195,10 @@ impl<B: Backing> CryptFile<B> {
         state: &SegmentState,
         number: usize,
         epoch: u64,
+        nonce: &Nonce,
     ) -> SectorBytes {
         let place = Place::Tags(segment.index.0, number as u8);
-        sector::seal_tags(&segment.keys.tags, self.file_id(), place, epoch, &state.sector(number))
+        sector::seal_tags(&segment.keys.tags, self.file_id(), place, epoch, &state.sector(number), nonce)
     }
 
     /// A sector's part in the content root.
@@ -215,8 +217,9 @@ impl<B: Backing> CryptFile<B> {
         self.before_giving_up(state, from, to)?;
         let mut page = [0; CHUNKS_PER_SECTOR * SECTOR];
         let mut members = [Member::default(); CHUNKS_PER_SECTOR];
+        let nonces = rng::nonces::<CHUNKS_PER_SECTOR>();
         for number in from..=to {
-            let bytes = self.seal_sector(segment, state, number, self.epoch());
+            let bytes = self.seal_sector(segment, state, number, self.epoch(), &nonces[number]);
             members[number] = self.sector_member(segment, number, &bytes);
             page[(number - from) * SECTOR..][..SECTOR].copy_from_slice(&bytes);
         }

@@ -19,7 +19,7 @@ use crate::envelope::ResizeKind;
 use crate::fs::backing::Backing;
 
 /// How far ahead of its end a growing file announces its growth, in bytes: so often a header is written.
-const APPEND_AHEAD: u64 = 64 * 1024 * 1024;
+pub(super) const APPEND_AHEAD: u64 = 64 * 1024 * 1024;
 
 /// Where the bytes of a write come from.
 #[derive(Clone, Copy)]
@@ -309,8 +309,9 @@ impl<B: Backing> CryptFile<B> {
             new.entries[first.in_segment() + number] = Entry::One(*seal);
         }
         let mut page = [0; CHUNKS_PER_SECTOR * SECTOR];
-        for number in 0..segment.index.sectors() {
-            let bytes = self.seal_sector(segment, &new, number, self.epoch());
+        let nonces = rng::nonces::<CHUNKS_PER_SECTOR>();
+        for (number, nonce) in nonces.iter().enumerate().take(segment.index.sectors()) {
+            let bytes = self.seal_sector(segment, &new, number, self.epoch(), nonce);
             new.members[number] = self.sector_member(segment, number, &bytes);
             page[number * SECTOR..][..SECTOR].copy_from_slice(&bytes);
         }
