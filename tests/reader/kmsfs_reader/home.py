@@ -14,13 +14,16 @@ from .service import BackingKey
 
 TABLES = {
     "meta": ["name", "value"],
-    "slots": ["id", "kind", "parameters", "salt", "sealed"],
+    "slots": ["id", "kind", "parameters", "salt", "sealed", "made"],
     "keys": ["id", "state", "origin", "description", "created", "deletion_date"],
     "materials": ["id", "key_id", "version", "rotation", "rotated", "sealed"],
     "aliases": ["name", "key_id", "created", "updated"],
     "tombstones": ["key_id", "arn", "created", "deleted"],
 }
 """The tables, each with its columns but for the MAC."""
+
+ADDED = {"slots": 1}
+"""How many columns a table has that its first version lacked: NULL in them is not part of what MACs cover."""
 
 Value = int | str | bytes | None
 
@@ -102,7 +105,7 @@ def volume_id(home: Home, volume: Path) -> str:
 
 def _root_key(slots: list[tuple[Value, ...]]) -> bytes:
     refusals = []
-    for _, kind, path, salt, sealed in slots:
+    for _, kind, path, salt, sealed, _ in slots:
         if kind == "key-file":
             try:
                 key_file = os.fsdecode(_blob(path))
@@ -152,6 +155,8 @@ def _verify(
 
 def _encoded(table: str, row: tuple[Value, ...]) -> bytes:
     joined = b""
+    for _ in range(ADDED.get(table, 0)):
+        row = row[:-1] if row and row[-1] is None else row
     for value in (table, *row):
         match value:
             case None:
