@@ -256,7 +256,7 @@ impl Filesystem {
                 .map_err(|error| self.damaged(inode, error))
         };
         // Only a recovery writes.
-        let engine = if identity.is_clean() { open()? } else { keeping_attributes(inode, &fd, open)? };
+        let engine = if !identity.claims().dirty { open()? } else { keeping_attributes(inode, &fd, open)? };
         if identity.claims().dirty && !engine.is_dirty() {
             self.keys.report(self.volume.id(), &asker.path, Some(lease.key()), &Incident::Recovered);
         }

@@ -5,11 +5,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{Caller, KmsError, Operation, Via};
 use crate::clock::Timestamp;
+use crate::context::EncryptionContext;
 use crate::crypto::rng;
 use crate::datakey::KeyArn;
 
@@ -17,38 +19,98 @@ use crate::datakey::KeyArn;
 const EVENT_VERSION: &str = "1.11";
 /// What asks for the keys of files, where no command does.
 const MOUNT: &str = "kmsfs mount";
+/// What asks otherwise.
+const COMMAND: &str = "kmsfs";
+/// Room for a record of an open, in bytes.
+const LINE_LEN: usize = 2048;
 
-/// One record.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One record. It borrows what it says: one is made for each open of a file.
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct AuditEvent {
+pub struct AuditEvent<'a> {
     event_version: &'static str,
-    user_identity: Value,
-    event_time: String,
+    user_identity: Identity<'a>,
+    #[serde(serialize_with = "as_text")]
+    event_time: Timestamp,
     event_source: &'static str,
-    event_name: String,
-    aws_region: String,
+    event_name: &'a str,
+    aws_region: &'a str,
     #[serde(rename = "sourceIPAddress")]
     source_ip_address: &'static str,
-    user_agent: String,
+    user_agent: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<String>,
-    request_parameters: Value,
-    response_elements: Value,
+    error_message: Option<&'a str>,
+    request_parameters: Option<Parameters<'a>>,
+    response_elements: (),
     #[serde(skip_serializing_if = "Option::is_none")]
-    additional_event_data: Option<Value>,
-    #[serde(rename = "requestID")]
-    request_id: String,
-    #[serde(rename = "eventID")]
-    event_id: String,
+    additional_event_data: Option<OfFile<'a>>,
+    #[serde(rename = "requestID", serialize_with = "as_text")]
+    request_id: Uuid,
+    #[serde(rename = "eventID", serialize_with = "as_text")]
+    event_id: Uuid,
     read_only: bool,
-    resources: Vec<Value>,
+    resources: Vec<Resource<'a>>,
     event_type: &'static str,
     management_event: bool,
-    recipient_account_id: String,
+    recipient_account_id: &'a str,
     event_category: &'static str,
+}
+
+/// What was asked for, without secrets.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum Parameters<'a> {
+    /// As a request named it.
+    Read(&'a Map<String, Value>),
+    /// As the filesystem asks for the data key of a file.
+    #[serde(rename_all = "camelCase")]
+    File {
+        /// The CMK, as it is named.
+        key_id: &'a str,
+        /// The file's context.
+        encryption_context: &'a EncryptionContext,
+        /// The algorithm of symmetric keys.
+        encryption_algorithm: &'static str,
+    },
+}
+
+impl Parameters<'_> {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Read(map) if map.is_empty())
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Identity<'a> {
+    Caller { r#type: &'static str, arn: &'a str, account_id: &'a str, user_name: &'a str },
+    Service { account_id: &'a str, invoked_by: &'static str },
+}
+
+/// Which file it was about.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum OfFile<'a> {
+    Asked { volume: &'a str, path: &'a str, uid: u32, pid: u32 },
+    Happened { volume: &'a str, path: &'a str, detail: Option<&'a str> },
+}
+
+/// A key that it was about.
+#[derive(Debug, Clone, Serialize)]
+struct Resource<'a> {
+    #[serde(rename = "accountId")]
+    account: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(rename = "ARN")]
+    arn: &'a str,
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// Something that is done to a home itself, and that AWS has no operation for.
@@ -73,27 +135,28 @@ pub struct Scene<'a> {
     pub now: Timestamp,
 }
 
-impl AuditEvent {
+impl<'a> AuditEvent<'a> {
     /// The record of an operation that a caller asked for.
     pub fn of_call(
-        scene: &Scene<'_>,
-        caller: &Caller,
+        scene: &Scene<'a>,
+        caller: &'a Caller,
         operation: Operation,
-        parameters: Map<String, Value>,
-        touched: &[KeyArn],
-        error: Option<&KmsError>,
+        parameters: Parameters<'a>,
+        touched: &'a [KeyArn],
+        error: Option<&'a KmsError>,
     ) -> Self {
+        let (uid, pid) = (caller.uid, caller.pid);
         let (user_agent, more) = match &caller.via {
-            Via::Cli => ("kmsfs".to_owned(), None),
-            Via::Mount { volume, path } => (MOUNT.to_owned(), Some(of_file(caller, volume, path))),
-            Via::Tool { name, volume, path } => ((*name).to_owned(), Some(of_file(caller, volume, path))),
+            Via::Cli => (COMMAND, None),
+            Via::Mount { volume, path } => (MOUNT, Some(OfFile::Asked { volume, path, uid, pid })),
+            Via::Tool { name, volume, path } => (*name, Some(OfFile::Asked { volume, path, uid, pid })),
         };
         Self {
             user_identity: identity(scene, caller),
             user_agent,
             error_code: error.map(|error| error.error.name()),
-            error_message: error.and_then(|error| error.message.clone()),
-            request_parameters: if parameters.is_empty() { Value::Null } else { Value::Object(parameters) },
+            error_message: error.and_then(|error| error.message.as_deref()),
+            request_parameters: Some(parameters).filter(|parameters| !parameters.is_empty()),
             additional_event_data: more,
             read_only: operation.is_read_only(),
             ..Self::bare(scene, operation.name(), "AwsApiCall", touched)
@@ -101,60 +164,60 @@ impl AuditEvent {
     }
 
     /// The record of something that the service did by itself, such as the destruction of a key whose date has come.
-    pub fn of_service(scene: &Scene<'_>, name: &str, touched: &[KeyArn]) -> Self {
+    pub fn of_service(scene: &Scene<'a>, name: &'a str, touched: &'a [KeyArn]) -> Self {
         Self::bare(scene, name, "AwsServiceEvent", touched)
     }
 
     /// The record of something that a mount, or the command `tool`, found or did to a file, which no caller asked for.
     pub fn of_file(
-        scene: &Scene<'_>,
-        name: &str,
+        scene: &Scene<'a>,
+        name: &'a str,
         tool: Option<&'static str>,
-        volume: &str,
-        path: &str,
-        detail: Option<&str>,
-        touched: &[KeyArn],
+        volume: &'a str,
+        path: &'a str,
+        detail: Option<&'a str>,
+        touched: &'a [KeyArn],
     ) -> Self {
         Self {
-            user_agent: tool.unwrap_or(MOUNT).to_owned(),
-            additional_event_data: Some(json!({"volume": volume, "path": path, "detail": detail})),
+            user_agent: tool.unwrap_or(MOUNT),
+            additional_event_data: Some(OfFile::Happened { volume, path, detail }),
             read_only: true,
             ..Self::of_service(scene, name, touched)
         }
     }
 
     /// The record of what a caller did to the home itself, such as giving it another unlock slot.
-    pub fn of_home(scene: &Scene<'_>, caller: &Caller, done: &HomeEvent) -> Self {
+    pub fn of_home(scene: &Scene<'a>, caller: &'a Caller, done: &'a HomeEvent) -> Self {
         Self {
             user_identity: identity(scene, caller),
-            request_parameters: Value::Object(done.parameters.clone()),
+            request_parameters: Some(Parameters::Read(&done.parameters)),
             read_only: done.read_only,
             ..Self::bare(scene, done.name, "AwsServiceEvent", &[])
         }
     }
 
     /// The same event as one that did not come to be.
-    pub fn failed(self, error: &KmsError) -> Self {
-        Self { error_code: Some(error.error.name()), error_message: error.message.clone(), ..self }
+    pub fn failed(self, error: &'a KmsError) -> Self {
+        Self { error_code: Some(error.error.name()), error_message: error.message.as_deref(), ..self }
     }
 
-    fn bare(scene: &Scene<'_>, name: &str, event_type: &'static str, touched: &[KeyArn]) -> Self {
-        let resource =
-            |arn: &KeyArn| json!({"accountId": scene.account, "type": "AWS::KMS::Key", "ARN": arn.as_str()});
+    fn bare(scene: &Scene<'a>, name: &'a str, event_type: &'static str, touched: &'a [KeyArn]) -> Self {
+        let account = scene.account;
+        let resource = |arn: &'a KeyArn| Resource { account, kind: "AWS::KMS::Key", arn: arn.as_str() };
         let [request_id, event_id] = random_ids();
         Self {
             event_version: EVENT_VERSION,
-            user_identity: json!({"accountId": scene.account, "invokedBy": "kms.amazonaws.com"}),
-            event_time: scene.now.to_string(),
+            user_identity: Identity::Service { account_id: account, invoked_by: "kms.amazonaws.com" },
+            event_time: scene.now,
             event_source: "kms.amazonaws.com",
-            event_name: name.to_owned(),
-            aws_region: scene.region.to_owned(),
+            event_name: name,
+            aws_region: scene.region,
             source_ip_address: "127.0.0.1",
-            user_agent: "kmsfs".to_owned(),
+            user_agent: COMMAND,
             error_code: None,
             error_message: None,
-            request_parameters: Value::Null,
-            response_elements: Value::Null,
+            request_parameters: None,
+            response_elements: (),
             additional_event_data: None,
             request_id,
             event_id,
@@ -162,7 +225,7 @@ impl AuditEvent {
             resources: touched.iter().map(resource).collect(),
             event_type,
             management_event: true,
-            recipient_account_id: scene.account.to_owned(),
+            recipient_account_id: account,
             event_category: "Management",
         }
     }
@@ -174,32 +237,23 @@ impl AuditEvent {
 
     /// The record as one line, with its end.
     pub fn to_line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).expect("strings, numbers and JSON values are JSON");
+        let mut line = Vec::with_capacity(LINE_LEN);
+        serde_json::to_writer(&mut line, self).expect("strings, numbers and JSON values are JSON");
         line.push(b'\n');
         line
     }
 }
 
-/// Who asked for a file's key, and for which.
-fn of_file(caller: &Caller, volume: &str, path: &str) -> Value {
-    json!({"volume": volume, "path": path, "uid": caller.uid, "pid": caller.pid})
-}
-
-/// Two UUIDs of version 4, without a system call for their randomness: one record is written for each open of a file.
-fn random_ids() -> [String; 2] {
+/// Two UUIDs of version 4, without a system call for their randomness.
+fn random_ids() -> [Uuid; 2] {
     let random: [u8; 32] = rng::bytes();
     let [one, other] = *random.as_chunks::<16>().0 else { unreachable!("32 bytes are twice 16") };
-    [one, other].map(|bytes| uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+    [one, other].map(|bytes| uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
-fn identity(scene: &Scene<'_>, caller: &Caller) -> Value {
-    let kind = if caller.principal.ends_with(":root") { "Root" } else { "IAMUser" };
-    json!({
-        "type": kind,
-        "arn": caller.principal,
-        "accountId": scene.account,
-        "userName": caller.user,
-    })
+fn identity<'a>(scene: &Scene<'a>, caller: &'a Caller) -> Identity<'a> {
+    let r#type = if caller.principal.ends_with(":root") { "Root" } else { "IAMUser" };
+    Identity::Caller { r#type, arn: &caller.principal, account_id: scene.account, user_name: &caller.user }
 }
 
 /// A record could not be written; what it was about must not be done.
@@ -220,13 +274,14 @@ pub trait AuditLog: Send + Sync {
     ///
     /// # Errors
     /// [`AuditError`]; nothing of the record counts then.
-    fn record(&self, event: &AuditEvent) -> Result<(), AuditError>;
+    fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError>;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kms::AwsError;
+    use serde_json::json;
 
     fn scene() -> Scene<'static> {
         Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0) }
@@ -242,8 +297,9 @@ mod tests {
         let via = Via::Mount { volume: "v".into(), path: "a/b".into() };
         let error = KmsError::new(AwsError::Disabled, "X is disabled.");
         let arn = KeyArn::new("arn:aws:kms:us-east-1:000000000000:key/k");
-        let event =
-            AuditEvent::of_call(&scene(), &caller(via), Operation::Decrypt, Map::new(), &[arn], Some(&error));
+        let (caller, nothing, touched) = (caller(via), Map::new(), [arn]);
+        let asked = Parameters::Read(&nothing);
+        let event = AuditEvent::of_call(&scene(), &caller, Operation::Decrypt, asked, &touched, Some(&error));
         let line: Value = serde_json::from_slice(&event.to_line()).unwrap();
         assert_eq!(line["eventName"], "Decrypt");
         assert_eq!(line["eventTime"], "1970-01-01T00:00:00.000Z");

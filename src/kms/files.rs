@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::api::crypto::{open, seal};
 use super::api::{self, Context};
-use super::audit::{AuditEvent, Scene};
+use super::audit::{AuditEvent, Parameters, Scene};
 use super::reference::{self, Form};
 use super::ring::Keyring;
 use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
@@ -51,7 +51,7 @@ impl FileKeys {
         &self,
         operation: Operation,
         asker: &Asker,
-        parameters: Map<String, Value>,
+        parameters: Parameters<'_>,
         work: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, DataKeyError> {
         let failed = |error: KmsError| DataKeyError::Failed(error.to_string());
@@ -62,7 +62,7 @@ impl FileKeys {
         };
         let caller = self.principals.caller(asker.uid, asker.pid, via);
         let record = |scene: &Scene<'_>, touched: &[KeyArn], error: Option<&KmsError>| {
-            let event = AuditEvent::of_call(scene, &caller, operation, parameters.clone(), touched, error);
+            let event = AuditEvent::of_call(scene, &caller, operation, parameters, touched, error);
             self.kms.record(&event)
         };
         let ring = self.kms.ring_for(&record).map_err(failed)?;
@@ -142,7 +142,7 @@ impl DataKeys for FileKeys {
     ) -> Result<WrappedDataKey, DataKeyError> {
         let to = to.unwrap_or(wrapped.key.as_str());
         let parameters = move_parameters(wrapped.key.as_str(), to, context);
-        self.recorded(Operation::ReEncrypt, asker, parameters, |cx| {
+        self.recorded(Operation::ReEncrypt, asker, Parameters::Read(&parameters), |cx| {
             let data_key = unwrap(cx, wrapped, context)?;
             wrap(cx, to, context, &data_key)
         })
@@ -240,12 +240,8 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
     }
 }
 
-fn parameters(key: &str, context: &EncryptionContext) -> Map<String, Value> {
-    Map::from_iter([
-        ("keyId".to_owned(), Value::from(key)),
-        ("encryptionContext".to_owned(), pairs(context)),
-        ("encryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
-    ])
+fn parameters<'a>(key_id: &'a str, encryption_context: &'a EncryptionContext) -> Parameters<'a> {
+    Parameters::File { key_id, encryption_context, encryption_algorithm: api::crypto::SYMMETRIC }
 }
 
 /// The parameters of a ReEncrypt that keeps the context.

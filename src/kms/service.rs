@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::api::{self, Context, Reply, Request};
-use super::audit::{AuditEvent, AuditLog, HomeEvent, Scene};
+use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
 use super::error::Cause;
 use super::fields::Fields;
 use super::material::Sealer;
@@ -85,7 +85,8 @@ impl Kms {
         });
         let parameters = fields.take_read();
         let record = |scene: &Scene<'_>, touched: &[KeyArn], error: Option<&KmsError>| {
-            let event = AuditEvent::of_call(scene, caller, operation, parameters.clone(), touched, error);
+            let asked = Parameters::Read(&parameters);
+            let event = AuditEvent::of_call(scene, caller, operation, asked, touched, error);
             self.record(&event)
         };
         let request = match decoded {
@@ -148,7 +149,7 @@ impl Kms {
     ///
     /// # Errors
     /// `KMSInternalException`: what it was about must not be done.
-    pub(super) fn record(&self, event: &AuditEvent) -> Result<(), KmsError> {
+    pub(super) fn record(&self, event: &AuditEvent<'_>) -> Result<(), KmsError> {
         self.audit.record(event).map_err(|error| KmsError::failed(Cause::Audit, error.to_string()))
     }
 
@@ -294,7 +295,7 @@ impl Kms {
 /// Records how an operation ended.
 pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
 
-fn deletion(scene: &Scene<'_>, key: &KeyArn) -> AuditEvent {
+fn deletion<'a>(scene: &Scene<'a>, key: &'a KeyArn) -> AuditEvent<'a> {
     AuditEvent::of_service(scene, "DeleteKey", std::slice::from_ref(key))
 }
 

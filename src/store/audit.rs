@@ -55,7 +55,7 @@ impl FileAuditLog {
         Ok(file.take(len))
     }
 
-    fn append(&self, event: &AuditEvent) -> io::Result<()> {
+    fn append(&self, event: &AuditEvent<'_>) -> io::Result<()> {
         let line = event.to_line();
         {
             let mut end = self.end.lock();
@@ -91,7 +91,7 @@ impl FileAuditLog {
 }
 
 impl AuditLog for FileAuditLog {
-    fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
+    fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         self.append(event).map_err(|error| AuditError(format!("{}: {error}", self.path.display())))
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     use crate::kms::audit::Scene;
     use std::fs;
 
-    fn event() -> AuditEvent {
+    fn event() -> AuditEvent<'static> {
         let scene = Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0) };
         AuditEvent::of_service(&scene, "Test", &[])
     }

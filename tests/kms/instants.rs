@@ -64,7 +64,7 @@ struct Journal {
 }
 
 impl AuditLog for Journal {
-    fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
+    fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         if *self.full.lock() {
             return Err(AuditError("no space left".into()));
         }

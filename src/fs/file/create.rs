@@ -47,11 +47,6 @@ impl Identity {
         self.newest().claims()
     }
 
-    /// Whether each slot that can be read claims to be clean: nothing is recovered when the file is opened.
-    pub fn is_clean(&self) -> bool {
-        self.claims.iter().all(|(_, claim)| !claim.claims().dirty)
-    }
-
     fn newest(&self) -> &UnverifiedHeader {
         &self.claims[0].1
     }
