@@ -3,6 +3,7 @@
 //! Both are asked for at every creation, so they are kept as long as the kernel keeps attributes. A change through the mount
 //! counts at once; one made beneath it, as late as a change of attributes would.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -28,7 +29,7 @@ pub struct Defaults {
 
 impl Filesystem {
     /// The key that new files in `dir` are encrypted under: the directory's, else the volume's.
-    pub(super) fn default_key(&self, dir: &Inode) -> Result<String> {
+    pub(super) fn default_key(&self, dir: &Arc<Inode>) -> Result<String> {
         match self.defaults(dir)? {
             Defaults { stored_key: None, .. } => Ok(self.volume.default_key().to_owned()),
             Defaults { key: Some(key), .. } => Ok(key),
@@ -39,7 +40,7 @@ impl Filesystem {
     }
 
     /// What `dir` gives to what is made in it.
-    pub(super) fn defaults(&self, dir: &Inode) -> Result<Defaults> {
+    pub(super) fn defaults(&self, dir: &Arc<Inode>) -> Result<Defaults> {
         // Held while they are read: who changes them in between takes what was read away again.
         let mut kept = dir.defaults.lock();
         if let Some(defaults) = kept.as_ref().filter(|defaults| defaults.read.elapsed() < CACHE_TIME) {
@@ -56,7 +57,7 @@ impl Filesystem {
     }
 
     /// An attribute of a directory as the backing directory has it now.
-    pub(super) fn stored(&self, dir: &Inode, name: &str) -> Result<Option<Vec<u8>>> {
+    pub(super) fn stored(&self, dir: &Arc<Inode>, name: &str) -> Result<Option<Vec<u8>>> {
         match read_xattr(&*dir.directory()?, name.as_ref()) {
             Ok(stored) => Ok(Some(stored)),
             // Also on a backing filesystem without such attributes: then no directory has one.

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
@@ -26,10 +26,6 @@ pub const ROOT: u64 = 1;
 
 /// How a directory is held: to find names in it, not to read it.
 pub const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// Descriptors of directories that are kept open at most; beyond it they are opened for each use.
-const DIRECTORY_DESCRIPTORS: usize = 8_192;
-static OPEN_DIRECTORIES: AtomicUsize = AtomicUsize::new(0);
 
 /// A file, directory or other object that the kernel knows.
 #[derive(Debug)]
@@ -160,18 +156,34 @@ impl Inode {
         Ok(Arc::new(self.open(OFlags::PATH)?))
     }
 
-    /// A descriptor (`O_PATH`) of this directory, kept for the next use while there is room.
-    pub fn directory(&self) -> Result<Arc<OwnedFd>> {
-        if self.kind != FileType::Directory {
-            return Err(Errno::NOTDIR.into());
-        }
-        let fd = self.pin()?;
+    /// The directory it was last found in.
+    pub(super) fn parent(&self) -> Option<Arc<Self>> {
+        self.place.lock().named.as_ref().map(|(parent, _)| parent.clone())
+    }
+
+    /// The descriptor of a directory that is kept open.
+    pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
+        self.place.lock().pinned.clone()
+    }
+
+    /// Keeps a descriptor open; false where there is one already.
+    pub(super) fn keep(&self, fd: &Arc<OwnedFd>) -> bool {
         let mut place = self.place.lock();
-        if place.pinned.is_none() && OPEN_DIRECTORIES.load(Ordering::Relaxed) < DIRECTORY_DESCRIPTORS {
-            OPEN_DIRECTORIES.fetch_add(1, Ordering::Relaxed);
+        let keeps = place.pinned.is_none();
+        if keeps {
             place.pinned = Some(fd.clone());
         }
-        Ok(fd)
+        keeps
+    }
+
+    /// Closes the descriptor of a directory that can be found again; false where it is in use at this moment.
+    pub(super) fn give_up_descriptor(&self) -> bool {
+        // Only tried: who asks may hold the place of something beneath.
+        let Some(mut place) = self.place.try_lock() else { return false };
+        if place.named.is_some() {
+            place.pinned = None;
+        }
+        true
     }
 
     /// Runs `remove`, which takes the name `name` in `parent` away from this object, with a descriptor held
@@ -187,11 +199,7 @@ impl Inode {
         remove()?;
         if place.is_named(parent, name) {
             place.named = None;
-            if place.pinned.is_none() {
-                place.pinned = Some(fd);
-            } else if self.kind == FileType::Directory {
-                OPEN_DIRECTORIES.fetch_sub(1, Ordering::Relaxed);
-            }
+            place.pinned.get_or_insert(fd);
         }
         Ok(())
     }
@@ -258,14 +266,11 @@ impl Inode {
 }
 
 impl Drop for Inode {
+    /// Drops what it was the last to know of the directories above it, one after the other: the depth of a tree costs no stack.
     fn drop(&mut self) {
-        let place = self.place.get_mut();
-        if self.kind == FileType::Directory
-            && self.ino != ROOT
-            && place.named.is_some()
-            && place.pinned.is_some()
-        {
-            OPEN_DIRECTORIES.fetch_sub(1, Ordering::Relaxed);
+        let mut above = self.place.get_mut().named.take();
+        while let Some(mut dir) = above.and_then(|(dir, _)| Arc::into_inner(dir)) {
+            above = dir.place.get_mut().named.take();
         }
     }
 }

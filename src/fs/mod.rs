@@ -16,6 +16,7 @@ mod dir;
 pub mod errno;
 pub mod file;
 mod handle;
+mod held;
 mod inode;
 pub mod lease;
 mod loaded;

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{FileType, OFlags, XattrFlags};
@@ -130,7 +131,7 @@ impl Filesystem {
         default_key::encode(key, self.volume.id(), &*self.auth)
     }
 
-    fn virtual_xattr(&self, inode: &Inode, name: &OsStr) -> Result<Vec<u8>> {
+    fn virtual_xattr(&self, inode: &Arc<Inode>, name: &OsStr) -> Result<Vec<u8>> {
         let text = match (name.to_str(), inode.kind()) {
             (Some(DEFAULT_KEY), FileType::Directory) => {
                 let stored = self.stored(inode, DEFAULT_KEY)?.ok_or(Errno::NODATA)?;

@@ -16,4 +16,5 @@ mod scrub;
 #[path = "../reader/mod.rs"]
 mod second;
 mod tamper;
+mod trees;
 mod unlock;
