@@ -8,9 +8,10 @@ use rustix::io::Errno;
 use super::errno::{FsError, Result};
 use super::inode::Inode;
 use super::lease::Access;
+use super::loaded::Engine;
 use super::open::Engaged;
 use super::setattr::keeping_times;
-use super::{Answer, Caller, Filesystem};
+use super::{Answer, Caller, Filesystem, SetTime};
 
 /// How a write reaches the filesystem.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,22 +91,35 @@ impl Filesystem {
     ///
     /// # Errors
     /// `EOPNOTSUPP` for every other mode; the CMK's errno; `ENOSPC`, `EFBIG`, `EINVAL`.
-    pub fn fallocate(&self, handle: u64, offset: u64, len: u64, mode: FallocateFlags) -> Result<()> {
+    pub fn fallocate(
+        &self,
+        handle: u64,
+        offset: u64,
+        len: u64,
+        mode: FallocateFlags,
+        caller: Caller,
+    ) -> Result<()> {
         if len == 0 {
             return Err(FsError::Invalid);
         }
         offset.checked_add(len).ok_or(Errno::FBIG)?;
-        let handle = self.files.find(handle)?;
-        let engaged = self.engage(&handle.inode, Access::Write, &handle.asker)?;
-        self.list_dirty(&handle.inode, &engaged.loaded)?;
-        let engine = &engaged.loaded.engine;
         let keep_size = mode.contains(FallocateFlags::KEEP_SIZE);
-        let done = match mode.difference(FallocateFlags::KEEP_SIZE) {
-            what if what.is_empty() => engine.allocate(offset, len, keep_size),
-            FallocateFlags::PUNCH_HOLE if keep_size => engine.punch_hole(offset, len),
-            FallocateFlags::ZERO_RANGE => engine.zero_range(offset, len, keep_size),
+        let change = match mode.difference(FallocateFlags::KEEP_SIZE) {
+            what if what.is_empty() => Engine::allocate,
+            FallocateFlags::PUNCH_HOLE if keep_size => {
+                |engine: &Engine, at, len, _| engine.punch_hole(at, len)
+            }
+            FallocateFlags::ZERO_RANGE => Engine::zero_range,
             _ => return Err(FsError::Unsupported),
         };
+        let handle = self.files.find(handle)?;
+        let engaged = self.engage(&handle.inode, Access::Write, &handle.asker)?;
+        // The kernel leaves that to this side, without a flag as a write has it.
+        if caller.uid != 0 {
+            handle.inode.kill_privileges()?;
+        }
+        self.list_dirty(&handle.inode, &engaged.loaded)?;
+        let done = change(&engaged.loaded.engine, offset, len, keep_size);
         done.map_err(|error| self.damaged(&handle.inode, error))
     }
 
@@ -133,6 +147,10 @@ impl Filesystem {
     ) -> Result<()> {
         if caller.uid != 0 {
             inode.kill_privileges()?;
+        }
+        if engaged.loaded.engine.size() == size {
+            // Nothing is written, and still it is a modification (open(2) with O_TRUNC, ftruncate(2)).
+            return inode.set_times(None, Some(SetTime::Now));
         }
         self.list_dirty(inode, &engaged.loaded)?;
         engaged.loaded.engine.set_size(size).map_err(|error| self.damaged(inode, error))

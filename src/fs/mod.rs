@@ -15,6 +15,7 @@ mod defaults;
 mod dir;
 pub mod errno;
 pub mod file;
+mod groups;
 mod handle;
 mod held;
 mod inode;

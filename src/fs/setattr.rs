@@ -97,7 +97,7 @@ impl Inode {
     }
 
     /// Sets times, after or before a commit that keeps them and never within it.
-    fn set_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
+    pub(super) fn set_times(&self, atime: Option<SetTime>, mtime: Option<SetTime>) -> Result<()> {
         let fd = self.pin()?;
         let _alone = self.times.lock();
         let times = Timestamps { last_access: timespec(atime), last_modification: timespec(mtime) };

@@ -27,6 +27,9 @@ const KEY_VERSION: &str = "user.kmsfs.key-version";
 const ALGORITHM: &str = "user.kmsfs.algorithm";
 pub(super) const DEFAULT_KEY: &str = "user.kmsfs.default-key";
 
+/// Attributes that only root sees and sets.
+const TRUSTED: &[u8] = b"trusted.";
+
 /// A file's access control list, and the one that a directory gives to what is made in it (`acl(5)`).
 const ACL: &str = "system.posix_acl_access";
 pub(super) const ACL_DEFAULT: &str = "system.posix_acl_default";
@@ -59,15 +62,16 @@ impl Filesystem {
         }
     }
 
-    /// The names of the backing file's attributes, each ended by a zero byte.
+    /// The names of the backing file's attributes, each ended by a zero byte. Those of the system's own are shown to root
+    /// alone, as by other filesystems (`xattr(7)`).
     ///
     /// # Errors
     /// Whatever the backing file answers.
-    pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>> {
+    pub fn listxattr(&self, ino: u64, caller: Caller) -> Result<Vec<u8>> {
         let pinned = self.table.find(ino)?.pin()?;
         let mut names = vec![0; VALUE_MAX];
         let len = rustix::fs::listxattr(descriptor_path(pinned.as_fd()), &mut names)?;
-        let shown = |name: &&[u8]| !name.starts_with(OURS);
+        let shown = |name: &&[u8]| !name.starts_with(OURS) && (caller.uid == 0 || !name.starts_with(TRUSTED));
         Ok(names[..len].split_inclusive(|byte| *byte == 0).filter(shown).flatten().copied().collect())
     }
 
@@ -96,11 +100,12 @@ impl Filesystem {
             let path = descriptor_path(pinned.as_fd());
             return changing(&inode, name, || Ok(rustix::fs::setxattr(path, DEFAULT_KEY, &stored, mode)?));
         }
-        if caller.uid != 0 && name.as_bytes().starts_with(b"trusted.") {
+        if caller.uid != 0 && name.as_bytes().starts_with(TRUSTED) {
             return Err(Errno::PERM.into());
         }
         let path = descriptor_path(pinned.as_fd());
-        changing(&inode, name, || Ok(rustix::fs::setxattr(path, name, value, mode)?))
+        changing(&inode, name, || Ok(rustix::fs::setxattr(path, name, value, mode)?))?;
+        if name == ACL && caller.uid != 0 { inode.keep_group_from(caller) } else { Ok(()) }
     }
 
     /// Removes an attribute. A directory without a default key uses the volume's again.
@@ -114,7 +119,7 @@ impl Filesystem {
         if ours && (name != DEFAULT_KEY || inode.kind() != FileType::Directory) {
             return Err(FsError::ReadOnlyAttribute);
         }
-        if caller.uid != 0 && name.as_bytes().starts_with(b"trusted.") {
+        if caller.uid != 0 && name.as_bytes().starts_with(TRUSTED) {
             return Err(Errno::PERM.into());
         }
         let pinned = inode.pin()?;

@@ -393,8 +393,8 @@ impl fuser::Filesystem for Adapter {
         xattr("getxattr", self.0.getxattr(ino.0, name), size, reply);
     }
 
-    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        xattr("listxattr", self.0.listxattr(ino.0), size, reply);
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        xattr("listxattr", self.0.listxattr(ino.0, caller(request)), size, reply);
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -403,7 +403,7 @@ impl fuser::Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -412,7 +412,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let mode = FallocateFlags::from_bits_retain(mode as u32);
-        empty("fallocate", self.0.fallocate(handle.0, offset, length, mode), reply);
+        empty("fallocate", self.0.fallocate(handle.0, offset, length, mode, caller(request)), reply);
     }
 
     fn ioctl(

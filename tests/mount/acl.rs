@@ -1,23 +1,14 @@
 //! POSIX access control lists decide as they do on the backing filesystem.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::fixture::{Fixture, sh};
 
 const AS_NOBODY: &str = "setpriv --reuid=nobody --regid=nogroup --clear-groups";
 
-fn open_to_all() -> Fixture {
-    let fixture = Fixture::with(&["allow_other"]);
-    for path in [fixture.temp.path(), &fixture.mnt()] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    fixture
-}
-
 #[test]
 fn an_acl_lets_in_and_keeps_out() {
-    let fixture = open_to_all();
+    let fixture = Fixture::open_to_all();
     let mnt = fixture.mnt();
     let mnt = mnt.display();
     sh(&format!(
@@ -35,7 +26,7 @@ fn an_acl_lets_in_and_keeps_out() {
 
 #[test]
 fn a_default_acl_is_inherited_as_outside_and_the_mask_counts_without_one() {
-    let fixture = open_to_all();
+    let fixture = Fixture::open_to_all();
     let outside = fixture.path("outside");
     fs::create_dir(&outside).unwrap();
     let script = "umask 027; setfacl -d -m u:nobody:rwx,g::rw .; mkdir sub; echo f > f; mkfifo p; mkdir sub/sub; chmod 640 f

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,15 @@ impl Fixture {
     pub fn with(options: &[&str]) -> Self {
         let fixture = Self::unmounted();
         fixture.mount(options);
+        fixture
+    }
+
+    /// Mounted for every user.
+    pub fn open_to_all() -> Self {
+        let fixture = Self::with(&["allow_other"]);
+        for path in [fixture.temp.path(), &fixture.mnt()] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         fixture
     }
 
@@ -178,6 +188,31 @@ impl Drop for Fixture {
         self.daemons.lock().unwrap().iter().filter(|pid| is_running(**pid)).for_each(|pid| kill(*pid));
         said(Command::new("umount").arg("-l").arg(&mnt));
     }
+}
+
+/// Runs a script of Python, which `beside.py` goes before, in a new directory of the mount and in one beside it on the
+/// same filesystem as the ciphertext: both must say the same, and more than nothing.
+#[track_caller]
+pub fn same_as_beside(fixture: &Fixture, script: &str) {
+    let said = |parent: &Path| {
+        let dir = parent.join("work");
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        let script = format!("{}\n{script}", include_str!("beside.py"));
+        let mut command = Command::new("timeout");
+        command.args(["-k", "5", COMMAND_SECONDS, "python3", "-c", &script]).current_dir(&dir);
+        let said = said(&mut command);
+        assert_eq!(said.code, 0, "in {}: {}\n{}", dir.display(), said.out, said.err);
+        said.out
+    };
+    let outside = fixture.path("outside");
+    fs::create_dir(&outside).unwrap();
+    let (beside, inside) = (said(&outside), said(&fixture.mnt()));
+    assert!(!beside.is_empty());
+    for (number, (beside, inside)) in beside.lines().zip(inside.lines()).enumerate() {
+        assert_eq!(inside, beside, "line {number}: on the mount, and beside it");
+    }
+    assert_eq!(inside.lines().count(), beside.lines().count());
 }
 
 /// Kills a process of this test.

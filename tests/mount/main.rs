@@ -8,6 +8,7 @@ mod fixture;
 mod keys;
 mod lifecycle;
 mod names;
+mod privileges;
 mod programs;
 mod reader;
 mod requests;

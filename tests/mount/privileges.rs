@@ -1,0 +1,137 @@
+//! What a file lends to who executes it goes as soon as others could have changed it, as on the filesystem beside.
+
+use crate::fixture::{Fixture, same_as_beside, sh};
+
+/// Every way to change a file, by name.
+const WAYS: &str = r#"
+def opened(flags, change):
+    def way():
+        fd = os.open("f", flags)
+        answer = change(fd)
+        os.close(fd)
+        return answer
+    return way
+def through_map(fd):
+    with mmap.mmap(fd, 0) as map:
+        map[0:1] = b"W"
+        map.flush()
+make("source", b"s" * 10000)
+source = os.open("source", os.O_RDONLY)
+WAYS = {
+    "write": opened(os.O_WRONLY, lambda fd: os.write(fd, b"w")),
+    "copy": opened(os.O_WRONLY, lambda fd: os.copy_file_range(source, fd, 100, 0)),
+    "open with O_TRUNC": opened(os.O_WRONLY | os.O_TRUNC, lambda fd: None),
+    "cut": opened(os.O_WRONLY, lambda fd: os.ftruncate(fd, 5)),
+    "grow": opened(os.O_WRONLY, lambda fd: os.ftruncate(fd, 20000)),
+    "keep the size": opened(os.O_WRONLY, lambda fd: os.ftruncate(fd, 10000)),
+    "allocate": opened(os.O_WRONLY, lambda fd: fallocate(fd, 0, 0, 50000)),
+    "punch": opened(os.O_WRONLY, lambda fd: fallocate(fd, 3, 0, 5000)),
+}
+"#;
+
+#[test]
+fn set_user_id_and_set_group_id_go_with_every_change_by_others() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+WAYS["map"] = opened(os.O_RDWR, through_map)
+for bits in (0o4777, 0o2777, 0o6777, 0o4755):
+    for owner in ((0, 0), (NOBODY, NOBODY)):
+        for name, way in WAYS.items():
+            for who in (way, lambda: as_user(way)):
+                make("f", b"z" * 10000, bits, owner)
+                say(oct(bits), owner, name, outcome(who), mode("f"))
+    make("f", b"z", bits, (NOBODY, NOBODY))
+    say("chown", as_user(lambda: os.chown("f", -1, NOBODY)), mode("f"))
+    make("f", b"z", bits)
+    say("chown by root", os.chown("f", 12, 12), mode("f"))
+"#;
+    same_as_beside(&fixture, &format!("{WAYS}{script}"));
+}
+
+#[test]
+fn capabilities_go_with_every_change() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+WAYS["chown"] = lambda: os.chown("f", 1, 1)
+capability = bytes([1, 0, 0, 2, 0, 0x20, 0, 0] + [0] * 12)
+for name, way in WAYS.items():
+    for who in (way, lambda: as_user(way)):
+        make("f", b"z" * 10000, 0o777)
+        os.setxattr("f", "security.capability", capability)
+        say(name, outcome(who), outcome(os.getxattr, "f", "security.capability"))
+make("f", b"z", 0o777, (NOBODY, NOBODY))
+say(as_user(lambda: os.setxattr("f", "security.capability", capability)))
+"#;
+    same_as_beside(&fixture, &format!("{WAYS}{script}"));
+}
+
+#[test]
+fn an_access_control_list_takes_set_group_id_from_who_is_not_in_the_group() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+for groups in ([], [100], [4, 100]):
+    for group in (0, 100, NOBODY):
+        make("f", b"x", 0o2775, (NOBODY, group))
+        os.chmod("f", 0o2775)
+        run = lambda: subprocess.run(["setfacl", "-m", "u:3:rwx", "f"]).returncode
+        say(groups, group, as_user(run, groups=groups), mode("f"))
+"#;
+    same_as_beside(&fixture, script);
+}
+
+#[test]
+fn set_group_id_of_a_directory_is_handed_down_and_not_given_to_strangers() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+os.mkdir("shared")
+os.chown("shared", 0, 100)
+os.chmod("shared", 0o2777)
+def fill():
+    os.umask(0o027)
+    os.mkdir("shared/dir")
+    os.close(os.open("shared/file", os.O_CREAT | os.O_WRONLY, 0o2775))
+    os.mkfifo("shared/fifo")
+    os.symlink("x", "shared/link")
+    os.mknod("shared/node", 0o2755 | stat.S_IFREG)
+    os.close(os.open("own", os.O_CREAT | os.O_WRONLY, 0o7777))
+    os.mkdir("own dir", 0o7777)
+say(as_user(fill))
+for name in ["shared/" + name for name in sorted(os.listdir("shared"))] + ["own", "own dir"]:
+    facts = os.lstat(name)
+    say(name, facts.st_uid, facts.st_gid, mode(name))
+make("mine", b"x", 0o755, (NOBODY, 0))
+say("chmod in a strange group", as_user(lambda: os.chmod("mine", 0o2755)), mode("mine"))
+"#;
+    same_as_beside(&fixture, script);
+}
+
+#[test]
+fn set_user_id_does_not_count_on_a_mount_unless_suid_is_given() {
+    let fixture = Fixture::open_to_all();
+    let who = |fixture: &Fixture| {
+        let mnt = fixture.mnt();
+        let mnt = mnt.display();
+        sh(&format!(
+            "cp /usr/bin/id {mnt}/id; chmod 4755 {mnt}/id; setpriv --reuid=65534 --clear-groups {mnt}/id -u"
+        ))
+    };
+    assert_eq!(who(&fixture), "65534\n");
+    fixture.umount();
+    fixture.mount(&["allow_other", "suid"]);
+    assert_eq!(who(&fixture), "0\n");
+}
+
+#[test]
+fn a_sticky_directory_keeps_others_from_removing_what_is_not_theirs() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+os.mkdir("sticky")
+os.chmod("sticky", 0o1777)
+make("sticky/file", b"x", 0o666)
+make("sticky/theirs", b"x", 0o666, (NOBODY, NOBODY))
+say(as_user(lambda: os.unlink("sticky/file")), as_user(lambda: os.rename("sticky/file", "sticky/other")))
+say(as_user(lambda: os.rename("sticky/theirs", "sticky/file")), as_user(lambda: os.unlink("sticky/theirs")))
+say(as_user(lambda: os.setxattr("sticky", "user.a", b"1")))
+"#;
+    same_as_beside(&fixture, script);
+}
