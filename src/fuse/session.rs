@@ -11,7 +11,7 @@ use std::thread;
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Resource, Rlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
@@ -180,7 +180,8 @@ fn configuration(options: &MountOptions) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName("kmsfs".to_owned()),
-        MountOption::Subtype("kmsfs".to_owned()),
+        // As an option of the kernel: `MountOption::Subtype` reaches fusermount3 alone, and root's mounts had no type of their own.
+        MountOption::CUSTOM("subtype=kmsfs".to_owned()),
         // The kernel decides by owner and mode: the mount's process may be more than who asks.
         MountOption::DefaultPermissions,
         if options.read_only { MountOption::RO } else { MountOption::RW },
@@ -224,10 +225,11 @@ fn kernel_option(option: &str) -> MountOption {
     }
 }
 
-/// The mask of new files' modes is the caller's, not this process's; every open file needs a descriptor; and a thread
-/// that panics takes the process along.
+/// The mask of new files' modes is the caller's, not this process's; every open file needs a descriptor; a thread that
+/// panics takes the process along; and how large a file may be is a matter of who writes it.
 fn prepare_process() {
     die_of_panics();
+    write_large_files();
     rustix::process::umask(rustix::fs::Mode::empty());
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let most = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
@@ -248,6 +250,20 @@ fn die_of_panics() {
         report(panic);
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }));
+}
+
+/// The kernel has asked the limit of who writes; this process's own, a shell's `ulimit -f`, is none of theirs. Where it cannot be
+/// lifted, a write beyond it fails (EFBIG), and does not end the mount.
+fn write_large_files() {
+    let limit = rustix::process::getrlimit(Resource::Fsize);
+    let lifted = Rlimit { current: None, maximum: None };
+    if rustix::process::setrlimit(Resource::Fsize, lifted).is_err() {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let _ = rustix::process::setrlimit(Resource::Fsize, raised);
+    }
+    if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
+        log::warn!("a file beyond the limit of {:?} bytes would end the mount: {error}", limit.maximum);
+    }
 }
 
 /// Descriptors that a privileged mount asks for: the kernel's own limit (`fs.nr_open`) by default.
