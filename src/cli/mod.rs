@@ -13,6 +13,7 @@ mod inspect;
 mod keys;
 mod kms;
 mod mount;
+mod mountpoints;
 mod observer;
 mod scrub;
 mod secrets;
@@ -23,6 +24,7 @@ mod table;
 mod terminal;
 mod umount;
 mod unlock;
+mod users;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

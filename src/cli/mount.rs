@@ -19,7 +19,6 @@ use crate::fuse::{self, MountRequest};
 use crate::store::{Home, Key};
 use crate::volume::Volume;
 use crate::volume::lock::WriterLock;
-pub use checks::{is_of_dead_mount, mountpoints};
 
 /// What the mount's process says to the one that started it.
 const READY: &str = "ready";

@@ -2,19 +2,19 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
-use super::mount::{is_of_dead_mount, mountpoints};
-use super::{done, home};
+use super::mountpoints::{self, Refusal};
+use super::{done, home, users};
 use crate::watch;
 
+/// Users of a busy mount that are named; of the others their number.
+const SHOWN: usize = 5;
 /// How long the mount's process is waited for after the unmount.
 const END_LIMIT: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
@@ -27,10 +27,10 @@ pub struct Umount {
 
 impl Umount {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
-        let mountpoint = absolute(&self.mountpoint)?;
+        let mountpoint = mountpoints::absolute(&self.mountpoint)?;
         // A mount can be ended without its home: a lost key file must not keep it there, and nobody is asked for a passphrase.
         let run_dir = home::run_dir(given).ok();
-        if !is_ours(run_dir.as_deref(), &mountpoint) {
+        if !mountpoints::on(&mountpoint).is_some_and(|mount| mount.is_ours()) {
             return Err(CliError::new(
                 exit::MOUNTPOINT,
                 format!("no kmsfs is mounted on {}", mountpoint.display()),
@@ -38,7 +38,10 @@ impl Umount {
             .hint("kmsfs status lists the mounts"));
         }
         let process = run_dir.as_deref().and_then(|run_dir| process_of(run_dir, &mountpoint));
-        unmount(&mountpoint)?;
+        mountpoints::unmount(&mountpoint, UnmountFlags::empty()).map_err(|refusal| match refusal {
+            Refusal::Busy => in_use(&mountpoint),
+            other => other.at(&mountpoint),
+        })?;
         if let Some(process) = process {
             wait_for_end(&process, &mountpoint)?;
         }
@@ -46,64 +49,23 @@ impl Umount {
     }
 }
 
-/// Whether the topmost mount there is of this program: it says so by its name, or its process does.
-fn is_ours(run_dir: Option<&Path>, mountpoint: &Path) -> bool {
-    let Some(mount) = mountpoints().into_iter().rfind(|mount| mount.path == mountpoint) else { return false };
-    let says_so = || {
-        let mounts = run_dir.and_then(|run_dir| watch::mounts(run_dir).ok()).unwrap_or_default();
-        mounts.iter().any(|status| status.mountpoint == mountpoint)
-    };
-    match mount.kind.as_str() {
-        "fuse.kmsfs" => true,
-        "fuse" => mount.source == "kmsfs" || says_so(),
-        _ => false,
+/// Says who keeps a mount from being unmounted, and how.
+fn in_use(mountpoint: &Path) -> CliError {
+    let users = mountpoints::on(mountpoint).map(|mount| users::of(&mount)).unwrap_or_default();
+    let at = mountpoint.display();
+    if users.is_empty() {
+        let others = "by a process that this user may not look into";
+        let unseen = if rustix::process::geteuid().is_root() { "" } else { others };
+        return CliError::new(exit::MOUNTPOINT, format!("{at} is in use {unseen}").trim_end())
+            .hint(format!("fuser -vm {at}, as root, shows by whom"));
     }
-}
-
-/// An absolute path without asking what lies behind the last part: a mount whose process died answers nothing.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    let io = |error| CliError::io(path, &error);
-    match std::fs::canonicalize(path) {
-        Ok(path) => Ok(path),
-        Err(error) if is_of_dead_mount(&error) => {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io(error)) };
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            Ok(std::fs::canonicalize(parent).map_err(io)?.join(name))
-        }
-        Err(error) => Err(io(error)),
+    let more = users.len().saturating_sub(SHOWN);
+    let mut who: Vec<_> = users.iter().take(SHOWN).map(ToString::to_string).collect();
+    if more > 0 {
+        who.push(format!("{more} more"));
     }
-}
-
-fn unmount(mountpoint: &Path) -> Result<()> {
-    let busy = || {
-        CliError::new(exit::MOUNTPOINT, format!("{} is in use", mountpoint.display()))
-            .hint(format!("fuser -vm {} shows by whom", mountpoint.display()))
-    };
-    match rustix::mount::unmount(mountpoint, UnmountFlags::empty()) {
-        Ok(()) => return Ok(()),
-        Err(Errno::BUSY) => return Err(busy()),
-        Err(Errno::PERM) => (),
-        Err(errno) => return Err(CliError::io(mountpoint, &errno.into())),
-    }
-    let output =
-        Command::new("fusermount3").arg("-u").arg("--").arg(mountpoint).output().map_err(|error| {
-            CliError::new(exit::FUSE, format!("fusermount3 cannot be run: {error}"))
-                .hint("install the package fuse3")
-        })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if said.contains("busy") {
-        return Err(busy());
-    }
-    let error = CliError::new(exit::MOUNTPOINT, said.clone());
-    // Small systems lack it, and fusermount3 unmounts nothing without.
-    Err(if said.contains("/etc/mtab") {
-        error.hint("ln -s /proc/self/mounts /etc/mtab, as root")
-    } else {
-        error
-    })
+    CliError::new(exit::MOUNTPOINT, format!("{at} is in use by {}", who.join(", ")))
+        .hint(format!("end what uses it; or umount -l {at}: the mount ends with the last of them"))
 }
 
 /// The process that serves a mount, held so that its number cannot be given to another.

@@ -5,20 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Fixture, errno, is_mounted, kill, said, sh};
-
-#[test]
-fn a_busy_mount_says_so_and_stays() {
-    let fixture = Fixture::new();
-    let file = File::create(fixture.file("f")).unwrap();
-    let said = fixture.run(&["umount", fixture.mnt().to_str().unwrap()]);
-    assert_eq!(said.code, 8);
-    assert!(said.err.contains("is in use\nhint: "), "{}", said.err);
-    assert!(is_mounted(&fixture.mnt()));
-    drop(file);
-    fixture.umount();
-    assert!(!is_mounted(&fixture.mnt()));
-}
+use crate::fixture::{Fixture, errno, kill, said, sh};
 
 #[test]
 fn everything_is_committed_when_umount_returns() {
@@ -48,19 +35,6 @@ fn plain_umount_and_fusermount_end_the_mount() {
         fixture.mount(&[]);
         assert_eq!(fs::read_to_string(fixture.file("f")).unwrap(), program);
     }
-}
-
-#[test]
-fn sigterm_unmounts_and_leaves_nothing_behind() {
-    let fixture = Fixture::new();
-    fs::write(fixture.file("f"), b"content").unwrap();
-    sh(&format!("kill -TERM {}", fixture.daemon()));
-    let until = Instant::now() + Duration::from_secs(10);
-    while is_mounted(&fixture.mnt()) || fixture.ok(&["status"]) != "Nothing is mounted.\n" {
-        assert!(Instant::now() < until, "the mount stays after SIGTERM");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(fixture.inspect(&fixture.dir().join("f"))["state"], "clean");
 }
 
 #[test]
@@ -141,24 +115,6 @@ fn wrong_mount_points_and_volumes_are_named() {
     let said = fixture.run(&["umount", full.to_str().unwrap()]);
     assert_eq!(said.code, 8);
     assert!(said.err.contains("no kmsfs is mounted on"));
-}
-
-#[test]
-fn a_mount_whose_process_died_is_named_and_can_be_taken_away() {
-    let fixture = Fixture::new();
-    let mnt = fixture.mnt();
-    let mnt = mnt.to_str().unwrap();
-    sh(&format!("kill -KILL {}", fixture.daemon()));
-    let until = Instant::now() + Duration::from_secs(10);
-    while fs::metadata(mnt).is_ok() {
-        assert!(Instant::now() < until);
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let said = fixture.run(&["mount", fixture.dir().to_str().unwrap(), mnt]);
-    assert_eq!(said.code, 8, "{}", said.err);
-    assert!(said.err.contains("process died"), "{}", said.err);
-    fixture.umount();
-    fixture.mount(&[]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod acl;
 mod crash;
 mod decrypt;
+mod ending;
 mod everyday;
 mod fixture;
 mod keys;
