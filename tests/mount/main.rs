@@ -12,11 +12,13 @@ mod names;
 mod privileges;
 mod programs;
 mod reader;
+mod rename;
 mod requests;
 mod revoke;
 mod scrub;
 #[path = "../reader/mod.rs"]
 mod second;
+mod space;
 mod tamper;
 mod trees;
 mod unlock;
