@@ -1,6 +1,7 @@
 //! The whole system on a real mount: a real home, real keys, the kernel's own FUSE. Nothing here is skipped for want of it.
 
 mod acl;
+mod attributes;
 mod crash;
 mod decrypt;
 mod ending;
@@ -8,6 +9,7 @@ mod everyday;
 mod fixture;
 mod keys;
 mod lifecycle;
+mod locks;
 mod names;
 mod privileges;
 mod programs;
