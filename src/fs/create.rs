@@ -73,6 +73,7 @@ impl Filesystem {
         let GeneratedInside { lease, inside, data_key, wrapped } =
             self.generate_inside(&asker, &self.default_key(&parent)?, &context)?;
         let unnamed = self.unnamed(&parent, mode, caller)?;
+        self.leave_access_time(&unnamed.fd);
         let backing = FdBacking::new(unnamed.fd.clone());
         let engine = CryptFile::create(backing, file_id, &wrapped, &data_key, self.options.durability)
             .map_err(|error| FsError::File { path: asker.path.clone(), error })?;

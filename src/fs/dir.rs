@@ -66,6 +66,7 @@ impl Filesystem {
     pub fn opendir(&self, ino: u64) -> Result<u64> {
         let inode = self.table.find(ino)?;
         let fd = inode.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        self.leave_access_time(&fd);
         let state = Mutex::new(State { fd, ahead: VecDeque::new(), position: 0 });
         Ok(self.dirs.add(DirStream { inode, state }))
     }

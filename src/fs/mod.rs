@@ -31,9 +31,10 @@ mod table;
 mod xattr;
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{FileType, StatVfs};
+use rustix::fs::{FileType, OFlags, StatVfs};
 
 use crate::context::EncryptionContext;
 use crate::datakey::{Asker, Authenticator, DataKeys};
@@ -77,6 +78,8 @@ pub struct Options {
     pub read_only: bool,
     /// What reaches the disk when.
     pub durability: Durability,
+    /// Reading leaves the times of access.
+    pub no_access_times: bool,
 }
 
 /// An answer, and the right to give it: whoever receives it keeps it until the kernel has the answer, so that a
@@ -251,6 +254,16 @@ impl Filesystem {
 
     fn may_change(&self) -> Result<()> {
         if self.options.read_only { Err(FsError::ReadOnlyMount) } else { Ok(()) }
+    }
+
+    /// Has reads through `fd` leave the time of access, where the mount is to. Times are those of the backing files, so the kernel's
+    /// own flag does nothing. Only a file's owner and root may.
+    fn leave_access_time(&self, fd: impl AsFd) {
+        if self.options.no_access_times
+            && let Err(errno) = rustix::fs::fcntl_setfl(fd, OFlags::NOATIME)
+        {
+            log::debug!("a time of access may move: {errno}");
+        }
     }
 
     fn asker(&self, caller: Caller, path: &OsStr) -> Asker {

@@ -269,6 +269,7 @@ impl Filesystem {
     /// Opens the backing file and reads what its header claims.
     fn find(&self, inode: &Inode, writes: bool) -> Result<Found> {
         let (backing, writable) = self.open_backing(inode, writes)?;
+        self.leave_access_time(backing.descriptor());
         let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
         Ok(Found { backing, writable, identity })
     }

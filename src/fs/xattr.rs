@@ -156,6 +156,7 @@ impl Filesystem {
             return Ok(loaded.wrapped.clone());
         }
         let backing = FdBacking::new(inode.open(OFlags::RDONLY)?);
+        self.leave_access_time(backing.descriptor());
         let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
         Ok(identity.wrapped().clone())
     }

@@ -110,7 +110,12 @@ pub fn serve(request: MountRequest, ready: impl FnOnce()) -> Result<(), MountErr
     };
     prepare_process();
     let status = MountStatus::of(&volume, &mountpoint);
-    let fs_options = Options { read_only: options.read_only, durability: options.durability };
+    let no_access_times = options.kernel.iter().rfind(|option| option.ends_with("atime"));
+    let fs_options = Options {
+        read_only: options.read_only,
+        durability: options.durability,
+        no_access_times: no_access_times.is_some_and(|option| option == "noatime"),
+    };
     let fs = Filesystem::new(volume, keys.clone(), auth, fs_options).map_err(MountError::Filesystem)?;
     let fs = Arc::new(fs);
     // Listening comes before the first look at any key's state: no change falls between the two.

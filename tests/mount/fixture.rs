@@ -190,24 +190,27 @@ impl Drop for Fixture {
     }
 }
 
-/// Runs a script of Python, which `beside.py` goes before, in a new directory of the mount and in one beside it on the
-/// same filesystem as the ciphertext: both must say the same, and more than nothing.
+/// Runs a script of Python in a new directory beneath `parent`, with what `beside.py` has; its output.
+#[track_caller]
+pub fn python(parent: &Path, script: &str) -> String {
+    let dir = parent.join("work");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let script = format!("{}\n{script}", include_str!("beside.py"));
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", COMMAND_SECONDS, "python3", "-c", &script]).current_dir(&dir);
+    let said = said(&mut command);
+    assert_eq!(said.code, 0, "in {}: {}\n{}", dir.display(), said.out, said.err);
+    said.out
+}
+
+/// Runs a script on the mount and beside it, on the same filesystem as the ciphertext: both must say the same, and more than
+/// nothing.
 #[track_caller]
 pub fn same_as_beside(fixture: &Fixture, script: &str) {
-    let said = |parent: &Path| {
-        let dir = parent.join("work");
-        fs::create_dir(&dir).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        let script = format!("{}\n{script}", include_str!("beside.py"));
-        let mut command = Command::new("timeout");
-        command.args(["-k", "5", COMMAND_SECONDS, "python3", "-c", &script]).current_dir(&dir);
-        let said = said(&mut command);
-        assert_eq!(said.code, 0, "in {}: {}\n{}", dir.display(), said.out, said.err);
-        said.out
-    };
     let outside = fixture.path("outside");
     fs::create_dir(&outside).unwrap();
-    let (beside, inside) = (said(&outside), said(&fixture.mnt()));
+    let (beside, inside) = (python(&outside, script), python(&fixture.mnt(), script));
     assert!(!beside.is_empty());
     for (number, (beside, inside)) in beside.lines().zip(inside.lines()).enumerate() {
         assert_eq!(inside, beside, "line {number}: on the mount, and beside it");
