@@ -1,6 +1,6 @@
 //! Locks, across processes of one mount, and what tells of changes.
 
-use crate::fixture::{Fixture, same_as_beside};
+use crate::fixture::{Fixture, same_as_beside, sh};
 
 #[test]
 fn flock_excludes_across_processes_and_ends_with_the_descriptor() {
@@ -82,6 +82,15 @@ os.close(one)
 say(outcome(fcntl.fcntl, two, OFD_SETLK, flock(fcntl.F_WRLCK)) == flock(fcntl.F_WRLCK))
 "#;
     same_as_beside(&fixture, script);
+}
+
+#[test]
+fn a_lock_is_one_of_the_mount_and_not_of_the_ciphertext() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.file("f"), b"x").unwrap();
+    let (inside, beneath) = (fixture.file("f"), fixture.dir().join("f"));
+    let (inside, beneath) = (inside.display(), beneath.display());
+    sh(&format!("flock -n {inside} flock -n {beneath} true; ! flock -n {inside} flock -n {inside} true"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 
-use rustix::fs::{RenameFlags, XattrFlags};
+use rustix::fs::XattrFlags;
 
 use crate::fixture::{Fixture, errno, pattern};
 
@@ -61,19 +61,6 @@ fn an_open_file_follows_its_directory() {
     file.write_all(b"after").unwrap();
     drop(file);
     assert_eq!(fs::read(fixture.file("uno/two/f")).unwrap(), b"before after");
-}
-
-#[test]
-fn rename_can_exchange_and_can_refuse_to_replace() {
-    let fixture = Fixture::new();
-    let (a, b) = (fixture.file("a"), fixture.file("b"));
-    fs::write(&a, b"1").unwrap();
-    fs::create_dir(&b).unwrap();
-    let cwd = rustix::fs::CWD;
-    rustix::fs::renameat_with(cwd, &a, cwd, &b, RenameFlags::EXCHANGE).unwrap();
-    assert!(a.is_dir() && fs::read(&b).unwrap() == b"1");
-    let refused = rustix::fs::renameat_with(cwd, &b, cwd, &a, RenameFlags::NOREPLACE);
-    assert_eq!(refused, Err(rustix::io::Errno::EXIST));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a file lends to who executes it goes as soon as others could have changed it, as on the filesystem beside.
 
-use crate::fixture::{Fixture, same_as_beside, sh};
+use crate::fixture::{Fixture, python, same_as_beside, sh};
 
 /// Every way to change a file, by name.
 const WAYS: &str = r#"
@@ -134,4 +134,16 @@ say(as_user(lambda: os.rename("sticky/theirs", "sticky/file")), as_user(lambda: 
 say(as_user(lambda: os.setxattr("sticky", "user.a", b"1")))
 "#;
     same_as_beside(&fixture, script);
+}
+
+#[test]
+fn what_a_kernel_does_not_ask_for_keeps_the_bits() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+make("f", b"x", 0o6775, (NOBODY, NOBODY))
+say(as_user(lambda: os.chown("f", -1, -1)), mode("f"))
+make("f", b"x", 0o2767, (0, 0))
+say(as_user(lambda: os.write(os.open("f", os.O_WRONLY), b"w")), mode("f"))
+"#;
+    assert_eq!(python(&fixture.mnt(), script), "None 0o106775\n1 0o102767\n");
 }

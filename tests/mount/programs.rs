@@ -1,7 +1,5 @@
 //! Programs that people use, on the mount.
 
-use std::fs;
-
 use crate::fixture::{Fixture, sh};
 
 /// A small tree with everything that a copy can get wrong.
@@ -92,11 +90,4 @@ fn fio_verifies_what_it_wrote_in_random_sizes() {
     sh(&format!("fio --name=maps --rw=randwrite --bs=4k --ioengine=mmap --numjobs=2 {common}"));
     sh(&format!("fio --name=direct --rw=randwrite --bs=4k --direct=1 --ioengine=psync {common}"));
     sh(&format!("fio --name=synced --rw=randwrite --bs=8k --fsync=16 --ioengine=psync {common}"));
-}
-
-#[test]
-fn a_program_runs_from_the_mount() {
-    let fixture = Fixture::new();
-    fs::copy("/bin/true", fixture.file("true")).unwrap();
-    sh(fixture.file("true").to_str().unwrap());
 }

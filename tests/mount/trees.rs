@@ -81,9 +81,8 @@ fn a_directory_of_100000_entries_is_listed_whole_and_once_also_from_the_middle()
     let script = r#"
 os.chdir("../many")
 names = set("entry-%06d" % number for number in range(100000))
-say(len(os.listdir(".")), set(os.listdir(".")) == names, sum(entry.is_symlink() for entry in os.scandir(".")))
-out = subprocess.run("ls -f | wc -l; find . -type l | wc -l", shell=True, capture_output=True)
-say(out.stdout.split())
+listed = os.listdir(".")
+say(len(listed), set(listed) == names, subprocess.run("ls -f | wc -l", shell=True, capture_output=True).stdout)
 class Entry(ctypes.Structure):
     _fields_ = [("ino", ctypes.c_ulong), ("off", ctypes.c_long), ("len", ctypes.c_ushort), ("kind", ctypes.c_ubyte), ("name", ctypes.c_char * 256)]
 libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
@@ -116,7 +115,7 @@ say(len(stayed) == len(set(stayed)) == 100000 - len(gone), len(gone) > 4000)
 "#;
     fs::rename(fixture.file("work"), fixture.file("many")).unwrap();
     let said = python(&fixture.mnt(), script);
-    let expected = "100000 True 100000\n[b'100002', b'100000']\nNone 100002\nTrue\nTrue\nTrue True\n";
+    let expected = "100000 True b'100002\\n'\nNone 100002\nTrue\nTrue\nTrue True\n";
     assert_eq!(said, expected);
 }
 
