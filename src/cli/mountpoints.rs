@@ -99,22 +99,24 @@ pub fn is_of_dead_mount(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
-/// Takes the mounts of this program on a path away whose process died. Who still has files of them open gets the same error from
-/// them as before.
+/// Takes the mounts of this program on a path away whose process died; true where there were any. Who still has files of them open
+/// gets the same error from them as before.
 ///
 /// # Errors
 /// Where it is not permitted.
-pub fn take_dead_away(path: &Path) -> Result<()> {
-    while fs::metadata(path).is_err_and(|error| is_of_dead_mount(&error)) {
+pub fn take_dead_away(path: &Path) -> Result<bool> {
+    let mut any = false;
+    // Attributes of a mount's root may still be in the kernel's cache; the space on it never is.
+    while rustix::fs::statvfs(path).is_err_and(|errno| is_of_dead_mount(&errno.into())) {
         let absolute = absolute(path)?;
-        let dead = on(&absolute).filter(Mountpoint::is_ours);
-        if dead.is_none() {
+        if !on(&absolute).is_some_and(|mount| mount.is_ours()) {
             break;
         }
         unmount(&absolute, UnmountFlags::DETACH).map_err(|refusal| refusal.at(&absolute))?;
         log::info!("the mount on {} had lost its process, and is taken away", absolute.display());
+        any = true;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// Why something is not unmounted.

@@ -37,6 +37,9 @@ impl Umount {
             )
             .hint("kmsfs status lists the mounts"));
         }
+        if mountpoints::take_dead_away(&mountpoint)? {
+            return done();
+        }
         let process = run_dir.as_deref().and_then(|run_dir| process_of(run_dir, &mountpoint));
         mountpoints::unmount(&mountpoint, UnmountFlags::empty()).map_err(|refusal| match refusal {
             Refusal::Busy => in_use(&mountpoint),

@@ -57,7 +57,7 @@ fn has_ended(fixture: &Fixture) -> bool {
 /// Kills the mount's process, and leaves the dead mount where it is.
 fn die(fixture: &Fixture) {
     kill(fixture.daemon());
-    until("the mount's process stays", || fs::metadata(fixture.mnt()).is_err());
+    until("the mount's process stays", || rustix::fs::statvfs(fixture.mnt()).is_err());
 }
 
 #[test]
@@ -136,10 +136,12 @@ fn a_mount_whose_process_died_is_taken_away_by_the_next() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let on_it = mounts.lines().filter(|line| line.split(' ').nth(4) == fixture.mnt().to_str()).count();
     assert_eq!(on_it, 1, "the dead mount is gone, not covered");
-    // `umount` takes a dead one away, too.
+    // `umount` takes a dead one away, too, whoever is there.
+    let busy = Busy::with("os.chdir(sys.argv[1])", &fixture.mnt());
     die(&fixture);
     fixture.umount();
     assert!(!is_mounted(&fixture.mnt()));
+    busy.end();
 }
 
 #[test]

@@ -132,6 +132,9 @@ fn an_ordinary_user_mounts_by_fusermount() {
          $k kms disable-key --key-id $id; ! cat mnt/f 2> err; grep -q 'Required key not available' err
          $k kms enable-key --key-id $id; test \"$(cat mnt/f)\" = content
          ! $k mount -o allow_other dir mnt 2> err
+         (cd mnt; ! $k umount ../mnt 2> ../err); grep -q 'in use by .*, its working directory' err
+         kill -KILL $($k status --json | grep '\"pid\"' | tr -dc 0-9); while ls mnt > /dev/null 2>&1; do sleep 0.05; done
+         $k mount dir mnt; test \"$(cat mnt/f)\" = content
          $k umount mnt; ! mountpoint -q mnt; echo done";
     sh(&format!("chown nobody {at}"));
     // A namespace of its own has /dev/fuse with its usual mode, whatever the machine's is; and with it goes what a failure leaves mounted.
