@@ -26,7 +26,8 @@ static LIMIT: LazyLock<usize> = LazyLock::new(|| {
     (descriptors / 4).clamp(LEAST, MOST) as usize
 });
 
-/// The directories that have one, in the order that they got it; some may have been forgotten since.
+/// The directories that have one, in the order that they got it; some may have been forgotten since. Nothing else is locked while
+/// this is.
 static HELD: Mutex<VecDeque<Weak<Inode>>> = Mutex::new(VecDeque::new());
 
 impl Inode {
