@@ -1,7 +1,7 @@
 //! Programs, libraries, FIFOs, sockets, devices, and the ways of opening.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -153,4 +153,16 @@ fn a_time_of_birth_is_not_shown() {
     let facts = rustix::fs::statx(rustix::fs::CWD, fixture.mnt(), rustix::fs::AtFlags::empty(), all).unwrap();
     assert_eq!(facts.stx_mask & rustix::fs::StatxFlags::BTIME.bits(), 0);
     assert_eq!(fs::metadata(fixture.mnt()).unwrap().blksize(), 4096);
+}
+
+#[test]
+fn direct_reads_and_writes_take_any_offset_and_length() {
+    let fixture = Fixture::new();
+    let flags = OFlags::DIRECT | OFlags::RDWR | OFlags::CREATE;
+    let file = fs::File::from(open(fixture.file("f"), flags, Mode::RUSR | Mode::WUSR).unwrap());
+    file.write_all_at(&[7; 12_345], 100).unwrap();
+    let mut read = [0; 5_001];
+    file.read_exact_at(&mut read, 7_001).unwrap();
+    assert_eq!(read, [7; 5_001]);
+    assert_eq!(fs::read(fixture.file("f")).unwrap()[..101], [[0; 100].as_slice(), &[7]].concat());
 }
