@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
@@ -42,6 +43,8 @@ pub struct Inode {
     pub times: Mutex<()>,
     /// False for a file that was made by its present handles: the kernel asks for capabilities before the first write.
     pub may_have_capabilities: AtomicBool,
+    /// When it was last seen to have no extended attribute.
+    pub seen_bare: Mutex<Option<Instant>>,
     /// What it gives to what is made in it; used for directories only.
     pub defaults: Mutex<Option<Defaults>>,
     /// Data key and chunk engine; used for regular files only.
@@ -74,6 +77,7 @@ impl Inode {
             place: Mutex::new(Place { named: None, pinned: Some(Arc::new(dir)) }),
             times: Mutex::default(),
             may_have_capabilities: AtomicBool::new(true),
+            seen_bare: Mutex::default(),
             defaults: Mutex::default(),
             content: Content::default(),
         })
@@ -89,6 +93,7 @@ impl Inode {
             place: Mutex::new(Place { named: Some((parent.clone(), name.to_owned())), pinned: None }),
             times: Mutex::default(),
             may_have_capabilities: AtomicBool::new(true),
+            seen_bare: Mutex::default(),
             defaults: Mutex::default(),
             content: Content::default(),
         }
@@ -124,6 +129,25 @@ impl Inode {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
         let stat = sys::statat(&*spot.dir, spot.name, flags).map_err(vanished)?;
         if self.is(&stat) { Ok(stat) } else { Err(FsError::Stale) }
+    }
+
+    /// How many bytes the names of its extended attributes have.
+    pub fn attributes_len(&self) -> Result<usize> {
+        let mut none: [u8; 0] = [];
+        if let Some(fd) = self.opened() {
+            return Ok(sys::flistxattr(&*fd, &mut none)?);
+        }
+        let place = self.place.lock();
+        let spot = place.spot()?;
+        let mut path = OsString::from(descriptor_path(spot.dir.as_fd()));
+        if spot.name.is_empty() {
+            return Ok(sys::listxattr(path, &mut none)?);
+        }
+        path.push("/");
+        path.push(spot.name);
+        let len = sys::llistxattr(path, &mut none).map_err(vanished)?;
+        let stat = sys::statat(&*spot.dir, spot.name, AtFlags::SYMLINK_NOFOLLOW).map_err(vanished)?;
+        if self.is(&stat) { Ok(len) } else { Err(FsError::Stale) }
     }
 
     /// Opens the backing file itself (`openat` without following a link) and checks that it is this inode's.

@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use rustix::fs::{FileType, OFlags, XattrFlags};
 use rustix::io::Errno;
 
+use super::attr::CACHE_TIME;
 use super::backing::FdBacking;
 use super::errno::{FsError, Result};
 use super::inode::{Inode, descriptor_path};
@@ -34,6 +36,9 @@ const TRUSTED: &[u8] = b"trusted.";
 const ACL: &str = "system.posix_acl_access";
 pub(super) const ACL_DEFAULT: &str = "system.posix_acl_default";
 
+/// What is asked of every file, and what few have: by the kernel before it lets anyone in or writes, and by `ls -l`.
+const ROUTINE: [&str; 4] = [ACL, ACL_DEFAULT, CAPABILITIES, "security.selinux"];
+
 /// The largest value that Linux passes (`XATTR_SIZE_MAX`, limits.h).
 const VALUE_MAX: usize = 65_536;
 
@@ -51,6 +56,9 @@ impl Filesystem {
             return self.virtual_xattr(&inode, name);
         }
         if name == CAPABILITIES && !inode.may_have_capabilities.load(Ordering::Acquire) {
+            return Err(Errno::NODATA.into());
+        }
+        if ROUTINE.iter().any(|routine| name == *routine) && is_bare(&inode)? {
             return Err(Errno::NODATA.into());
         }
         match read_xattr(&*inode.pin()?, name) {
@@ -162,15 +170,36 @@ impl Filesystem {
     }
 }
 
+/// Whether an object has no attribute that could be listed; kept as long as the kernel keeps attributes.
+fn is_bare(inode: &Inode) -> Result<bool> {
+    // Held while they are looked for: who sets one in between takes what was seen away again.
+    let mut seen = inode.seen_bare.lock();
+    if seen.is_some_and(|seen| seen.elapsed() < CACHE_TIME) {
+        return Ok(true);
+    }
+    let now = Instant::now();
+    let bare = match inode.attributes_len() {
+        // A backing filesystem that lists none may still have some.
+        Err(FsError::Os(Errno::OPNOTSUPP)) => false,
+        len => len? == 0,
+    };
+    *seen = bare.then_some(now);
+    Ok(bare)
+}
+
 /// Runs `change`, which sets or removes the attribute `name`, so that nothing that was read before outlives it.
 fn changing(inode: &Inode, name: &OsStr, change: impl FnOnce() -> Result<()>) -> Result<()> {
-    // A commit that keeps privileges is not to put back what is changed here.
-    let _alone = inode.times.lock();
-    if name == CAPABILITIES {
-        inode.may_have_capabilities.store(true, Ordering::Release);
-    }
-    let outcome = change();
+    let outcome = {
+        // A commit that keeps privileges is not to put back what is changed here.
+        let _alone = inode.times.lock();
+        if name == CAPABILITIES {
+            inode.may_have_capabilities.store(true, Ordering::Release);
+        }
+        change()
+    };
+    // After the change: what is read before and kept later waits for the same locks.
     *inode.defaults.lock() = None;
+    *inode.seen_bare.lock() = None;
     outcome
 }
 
