@@ -44,7 +44,7 @@ impl Filesystem {
         // Held while they are read: who changes them in between takes what was read away again.
         let mut kept = dir.defaults.lock();
         if let Some(defaults) = kept.as_ref().filter(|defaults| defaults.read.elapsed() < CACHE_TIME) {
-            return Ok(defaults.clone());
+            return Ok(defaults.as_ref().clone());
         }
         let read = Instant::now();
         let stored_key = self.stored(dir, DEFAULT_KEY)?;
@@ -52,7 +52,7 @@ impl Filesystem {
         let key = stored_key.as_ref().and_then(decode);
         let has_acl = self.stored(dir, ACL_DEFAULT)?.is_some();
         let defaults = Defaults { stored_key, key, has_acl, read };
-        *kept = Some(defaults.clone());
+        *kept = Some(Box::new(defaults.clone()));
         Ok(defaults)
     }
 

@@ -46,7 +46,7 @@ pub struct Inode {
     /// When it was last seen to have no extended attribute.
     pub seen_bare: Mutex<Option<Instant>>,
     /// What it gives to what is made in it; used for directories only.
-    pub defaults: Mutex<Option<Defaults>>,
+    pub defaults: Mutex<Option<Box<Defaults>>>,
     /// Data key and chunk engine; used for regular files only.
     pub content: Content,
 }

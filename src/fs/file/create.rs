@@ -100,8 +100,13 @@ impl<B: Backing> CryptFile<B> {
         let slot = header.seal(&header_key)?;
         page[..SLOT_LEN].copy_from_slice(&slot);
         backing.write_at(0, &[&page])?;
-        let head =
-            Head { header, slots: [slot, [0; SLOT_LEN]], durable: 0, current: 0, run_is_durable: false };
+        let head = Head {
+            header,
+            slots: Box::new([slot, [0; SLOT_LEN]]),
+            durable: 0,
+            current: 0,
+            run_is_durable: false,
+        };
         let first = Segment::known(first, segment_keys, state);
         Ok(Self::assemble(backing, keys, true, durability, head, first, root))
     }
@@ -146,7 +151,7 @@ impl<B: Backing> CryptFile<B> {
     ) -> Result<Self> {
         let (slot, keys, header) = verified(identity, data_key)?;
         let segment_keys = keys.segment(SegmentIndex(0));
-        let mut slots = [[0; SLOT_LEN]; 2];
+        let mut slots = Box::new([[0; SLOT_LEN]; 2]);
         slots.as_flattened_mut().copy_from_slice(&identity.page[..2 * SLOT_LEN]);
         let head = Head { header, slots, durable: slot, current: slot, run_is_durable: false };
         let first = Segment::known(SegmentIndex(0), segment_keys, SegmentState::empty(SegmentIndex(0)));

@@ -318,7 +318,7 @@ pub(super) fn unchecked<B: Backing>(
 ) -> Result<CryptFile<B>> {
     let (slot, keys, header) = verified(identity, data_key)?;
     let first = SegmentIndex(0);
-    let mut slots = [[0; SLOT_LEN]; 2];
+    let mut slots = Box::new([[0; SLOT_LEN]; 2]);
     slots.as_flattened_mut().copy_from_slice(&identity.page[..2 * SLOT_LEN]);
     let head = Head { header, slots, durable: slot, current: slot, run_is_durable: false };
     let segment = Segment::known(first, keys.segment(first), SegmentState::empty(first));

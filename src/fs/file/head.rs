@@ -16,8 +16,8 @@ use crate::fs::backing::Backing;
 pub(super) struct Head {
     /// The header in force.
     pub header: Header,
-    /// Both slots as they are on disk.
-    pub slots: [[u8; SLOT_LEN]; 2],
+    /// Both slots as they are on disk; apart, since a file is moved about when it is opened.
+    pub slots: Box<[[u8; SLOT_LEN]; 2]>,
     /// The slot that is known to be on disk durably: it is not overwritten.
     pub durable: usize,
     /// The slot of the header in force.
