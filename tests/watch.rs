@@ -71,6 +71,19 @@ fn every_live_mount_is_told_and_waited_for() {
 }
 
 #[test]
+fn a_listener_ends_although_somebody_took_its_sockets_name_away() {
+    let run = tempfile::tempdir().unwrap();
+    let listener = Listener::bind(run.path(), Arc::new(Mount::new("/a"))).unwrap();
+    run.close().unwrap();
+    let (ended, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(listener);
+        ended.send(()).unwrap();
+    });
+    wait.recv_timeout(LIMIT).expect("it ends");
+}
+
+#[test]
 fn a_dead_mounts_socket_is_ignored_and_removed() {
     let run = tempfile::tempdir().unwrap();
     drop(UnixListener::bind(run.path().join("1-0.sock")).unwrap());

@@ -34,6 +34,7 @@ const CONNECTIONS: usize = 32;
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
+    socket: Arc<UnixListener>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,12 +48,13 @@ impl Listener {
         let name = format!("{}-{:08x}.{ENDING}", std::process::id(), u32::from_be_bytes(rng::bytes()));
         let path = run_dir.join(name);
         let socket = listen(&path, handler.status().mountpoint.as_os_str()).inspect_err(|_| remove(&path))?;
+        let socket = Arc::new(socket);
         let ended = Arc::new(AtomicBool::new(false));
-        let until = ended.clone();
+        let (listening, until) = (socket.clone(), ended.clone());
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || accept(&socket, &handler, &until))?;
-        Ok(Self { path, ended, thread: Some(thread) })
+            .spawn(move || accept(&listening, &handler, &until))?;
+        Ok(Self { path, socket, ended, thread: Some(thread) })
     }
 
     /// The socket.
@@ -64,8 +66,9 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the thread; then the name goes, and who finds it no more knows that the mount has ended.
-        let _ = UnixStream::connect(&self.path);
+        // Wakes the thread, also where somebody took the socket's name away; then the name goes, and who finds it no more knows
+        // that the mount has ended.
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
