@@ -113,12 +113,16 @@ impl DirtyList {
         })
     }
 
-    /// Writes what waits to be written: the list of a mount that ends well is empty.
+    /// Writes what waits to be written: the list of a mount that ends well is empty. Where nothing waits, the log is left as it is:
+    /// it may be another's.
     ///
     /// # Errors
     /// [`VolumeError::Io`].
     pub fn finish(&self) -> Result<(), VolumeError> {
-        self.change(|log| if log.waiting.is_empty() { Ok(()) } else { log.append(&[]) })
+        if self.log.lock().waiting.is_empty() {
+            return Ok(());
+        }
+        self.change(|log| log.append(&[]))
     }
 
     /// Whether no file is listed.
@@ -287,6 +291,17 @@ mod tests {
         list.remove(&FileId([2; 16])).unwrap();
         list.insert(&FileId([2; 16]), OsStr::new("two")).unwrap();
         assert_eq!(names(), [2].into());
+    }
+
+    #[test]
+    fn who_lists_nothing_leaves_the_list_of_who_does_alone() {
+        let (_dir, volume) = volume();
+        let writing = DirtyList::open(&volume).unwrap();
+        writing.insert(&FileId([1; 16]), OsStr::new("one")).unwrap();
+        // A mount that only reads, beside the one that writes.
+        DirtyList::open(&volume).unwrap().finish().unwrap();
+        writing.insert(&FileId([2; 16]), OsStr::new("two")).unwrap();
+        assert_eq!(DirtyList::open(&volume).unwrap().entries().len(), 2);
     }
 
     #[test]
