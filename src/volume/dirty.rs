@@ -186,8 +186,12 @@ impl Log {
             records.extend_from_slice(&record(LISTED, &FileId(*id), listed.as_os_str()));
         }
         let new = path.with_extension("new");
-        let mut file = OpenOptions::new().append(true).create(true).truncate(false).mode(0o600).open(&new)?;
-        file.set_len(0)?;
+        // A new file, whatever stands at the name: who keeps the ciphertext may have put a link to another one there.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => (),
+        }
+        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&records)?;
         fs::rename(&new, path)?;
         self.file = Some(file);
@@ -319,6 +323,19 @@ mod tests {
             DirtyList::open(&volume).unwrap().entries().into_iter().map(|e| e.1).collect();
         paths.sort();
         assert_eq!(paths, [PathBuf::from("one"), PathBuf::from("three")]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_log_or_its_successor_is_not_followed() {
+        let (dir, volume) = volume();
+        let other = dir.path().join("other");
+        for name in [NAME, "dirty.new"] {
+            fs::write(&other, "another file").unwrap();
+            std::os::unix::fs::symlink(&other, volume.reserved().join(name)).unwrap();
+            let listed = DirtyList::open(&volume).and_then(|l| l.insert(&FileId([1; 16]), OsStr::new("one")));
+            assert!(fs::read(&other).unwrap() == b"another file", "{name}: {listed:?}");
+            let _ = fs::remove_file(volume.reserved().join(name));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::{Volume, VolumeError};
@@ -73,8 +73,11 @@ impl WriterLock {
     }
 }
 
+/// Not through a link: who keeps the ciphertext may have put one to another file there, and the holder writes to it.
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)
 }
 
 fn locked(dir: PathBuf, file: &mut File) -> VolumeError {
@@ -94,6 +97,17 @@ fn said(file: &mut File) -> String {
 mod tests {
     use super::super::config::tests::TestHome;
     use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = Volume::init(&temp.path().join("v"), "alias/a", &TestHome::new()).unwrap();
+        let other = temp.path().join("other");
+        std::fs::write(&other, "another file").unwrap();
+        std::os::unix::fs::symlink(&other, volume.reserved().join(LOCK)).unwrap();
+        assert!(WriterLock::acquire_as(&volume, "trying").is_err());
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "another file");
+    }
 
     #[test]
     fn one_holds_it_and_who_only_asks_does_not_keep_it_from_anybody() {

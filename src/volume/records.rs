@@ -1,14 +1,16 @@
 //! Looking at a volume's own records, and at the default keys of its directories, without a mount.
 
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, Dir, OFlags};
 use rustix::io::Errno;
 
 use super::default_key::{self, KEY_MAX};
-use super::{CONFIG, RESERVED, Volume, VolumeError};
+use super::{CONFIG, RESERVED, Volume, VolumeError, walk};
 use crate::crypto::mac::MAC_LEN;
 use crate::datakey::Authenticator;
 
@@ -37,30 +39,31 @@ impl Oddity {
 }
 
 /// Looks through the volume's records. Files that wait for their names are left over only where nothing writes to the volume.
+/// Links are not followed: who keeps the ciphertext may have put them there.
 ///
 /// # Errors
 /// [`VolumeError::Io`].
 pub fn oddities(volume: &Volume) -> Result<Vec<Oddity>, VolumeError> {
     let mut odd = Vec::new();
-    let reserved = volume.reserved();
-    for name in names(&reserved)? {
+    for name in names(volume, Path::new(RESERVED))? {
         let path = PathBuf::from(RESERVED).join(&name);
-        if name.to_str() == Some(WAITING) {
-            odd.extend(
-                names(&reserved.join(WAITING))?.into_iter().map(|name| Oddity::Leftover(path.join(name))),
-            );
-        } else if !KNOWN.iter().any(|known| name.to_str() == Some(known)) {
+        let is_directory = || volume.path().join(&path).symlink_metadata().is_ok_and(|facts| facts.is_dir());
+        if name == WAITING && is_directory() {
+            odd.extend(names(volume, &path)?.into_iter().map(|name| Oddity::Leftover(path.join(name))));
+        } else if name == WAITING || !KNOWN.iter().any(|known| name == *known) {
             odd.push(Oddity::Unknown(path));
         }
     }
     Ok(odd)
 }
 
-fn names(dir: &std::path::Path) -> Result<Vec<std::ffi::OsString>, VolumeError> {
+fn names(volume: &Volume, dir: &Path) -> Result<Vec<OsString>, VolumeError> {
     let list = || -> io::Result<Vec<_>> {
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
+        let entries = Dir::read_from(walk::open(volume, dir, OFlags::RDONLY | OFlags::DIRECTORY)?)?;
+        entries.map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned())).collect()
     };
-    let mut names = list().map_err(|error| VolumeError::Io(dir.to_owned(), error))?;
+    let mut names = list().map_err(|error| VolumeError::Io(volume.path().join(dir), error))?;
+    names.retain(|name| name != "." && name != "..");
     names.sort();
     Ok(names)
 }
@@ -71,8 +74,14 @@ fn names(dir: &std::path::Path) -> Result<Vec<std::ffi::OsString>, VolumeError> 
 /// [`VolumeError::Io`].
 pub fn remove_leftover(volume: &Volume, odd: &Oddity) -> Result<(), VolumeError> {
     let Oddity::Leftover(path) = odd else { return Ok(()) };
-    let path = volume.path().join(path);
-    fs::remove_file(&path).map_err(|error| VolumeError::Io(path, error))
+    let remove = || -> io::Result<()> {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let dir = walk::open(volume, dir, OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+    };
+    remove().map_err(|error| VolumeError::Io(volume.path().join(path), error))
 }
 
 /// Checks the default key of a directory, if it has one.
@@ -94,6 +103,7 @@ pub fn check_directory(dir: impl AsFd, volume: &Volume, auth: &dyn Authenticator
 mod tests {
     use super::super::config::tests::TestHome;
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_was_left_over_and_what_is_not_ours_are_told_apart() {

@@ -1,8 +1,9 @@
 //! `kmsfs scrub`: what it finds, what it calls whole, and what it repairs.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -55,7 +56,7 @@ fn thousands_of_whole_files_are_whole_mounted_or_not() {
         }
     }
     fs::hard_link(fixture.file("d0/f1"), fixture.file("again")).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", fixture.file("link")).unwrap();
+    symlink("/etc/passwd", fixture.file("link")).unwrap();
     let (code, mounted) = json(&fixture, &[]);
     assert_eq!((code, &mounted["summary"]["checked"]), (0, &Value::from(2000)), "{mounted}");
     fixture.umount();
@@ -184,6 +185,8 @@ fn what_a_killed_mount_left_is_recovered_and_leaves_the_list() {
     assert!(said.out.contains("was left half written, and is whole"), "{}", said.out);
     assert_eq!(fixture.inspect(&fixture.dir().join("f"))["state"], "clean");
     assert_eq!(fixture.records("FileRecovered").len(), 1);
+    let list = fs::read(fixture.dir().join(".kmsfs/dirty")).unwrap();
+    assert!(kmsfs::volume::dirty::replay(&list).is_empty());
     fixture.mount(&[]);
     assert!(fs::read(fixture.file("f")).unwrap() == pattern(1, 300_000));
     assert_eq!(fixture.records("FileRecovered").len(), 1, "the mount had nothing to recover");
@@ -279,6 +282,51 @@ fn the_volumes_own_records_are_looked_at() {
         "{}",
         said.out
     );
+}
+
+#[test]
+fn terabytes_that_are_not_stored_behind_a_file_hold_nobody_up() {
+    let fixture = Fixture::new();
+    fs::write(fixture.file("f"), pattern(1, 300_000)).unwrap();
+    fixture.umount();
+    cut(&fixture.dir().join("f"), 12 << 40);
+    let said = scrub(&fixture, &[]);
+    assert!(said.code == DAMAGED && said.out.contains("/f: "), "{said:?}");
+    let out = fixture.path("out");
+    let arguments = ["--skip-bad", "-o", out.to_str().unwrap()];
+    fixture.run(&[&["decrypt", fixture.dir().join("f").to_str().unwrap()][..], &arguments].concat());
+    assert!(fs::read(&out).unwrap() == pattern(1, 300_000));
+    assert_eq!(scrub(&fixture, &["--repair"]).code, 0);
+    fixture.mount(&[]);
+    assert!(fs::read(fixture.file("f")).unwrap() == pattern(1, 300_000));
+}
+
+#[test]
+fn a_link_among_the_records_leads_a_repair_nowhere() {
+    let fixture = Fixture::unmounted();
+    fs::create_dir(fixture.path("elsewhere")).unwrap();
+    fs::write(fixture.path("elsewhere/kept"), "kept").unwrap();
+    symlink(fixture.path("elsewhere"), fixture.dir().join(".kmsfs/new")).unwrap();
+    let said = scrub(&fixture, &["--repair"]);
+    assert!(said.out.contains("odd: ") && said.out.contains(".kmsfs/new: is nothing that"), "{said:?}");
+    assert!(fixture.path("elsewhere/kept").exists(), "{said:?}");
+}
+
+#[test]
+fn a_scrub_ends_when_nobody_reads_what_it_says() {
+    const FILES: usize = 400;
+    let fixture = Fixture::new();
+    (0..FILES).for_each(|file| fs::write(fixture.file(&format!("f{file}")), "content").unwrap());
+    fixture.umount();
+    fixture.with_key("disable-key", &fixture.key);
+    let before = fixture.records("Decrypt").len();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kmsfs"));
+    command.arg("scrub").arg(fixture.dir()).env("KMSFS_HOME", fixture.path("home"));
+    let status = command.stdout(writer).stderr(Stdio::null()).status().unwrap();
+    let asked = fixture.records("Decrypt").len() - before;
+    assert!((1..FILES / 2).contains(&asked), "{asked} files after nobody listened, {status}");
 }
 
 #[test]
