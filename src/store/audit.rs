@@ -60,12 +60,11 @@ impl FileAuditLog {
         {
             let mut end = self.end.lock();
             let known = end.take();
-            let from = self.write(&line)?;
-            let from = if from == 0 || known == Some(from) || self.ends_line(from - 1)? {
-                from
-            } else {
-                self.write(&line)?
-            };
+            let mut from = self.write(&line)?;
+            // Once more, and again where another record was cut short in between.
+            while from != 0 && known != Some(from) && !self.ends_line(from - 1)? {
+                from = self.write(&line)?;
+            }
             *end = Some(from + line.len() as u64);
         }
         // Others go on meanwhile: opens of files are recorded often, and changes of keys seldom.
@@ -133,6 +132,28 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
         assert_eq!((whole.count(), text.lines().count()), (3, 4));
+    }
+
+    #[test]
+    fn a_record_is_whole_however_often_others_tear_theirs_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let log = FileAuditLog::open(&path).unwrap();
+        let other = OpenOptions::new().append(true).open(&path).unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    rustix::io::write(&other, b"{\"torn\":").unwrap();
+                    std::thread::yield_now();
+                }
+            });
+            (0..400).for_each(|_| log.record(&event()).unwrap());
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let text = fs::read_to_string(&path).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+        assert_eq!(whole.count(), 400);
     }
 
     #[test]
