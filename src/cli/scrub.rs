@@ -131,6 +131,8 @@ impl Scrub {
         let mut progress = Progress::new(io::stderr().is_terminal());
         let (sender, receiver) = mpsc::channel();
         thread::scope(|scope| {
+            // Gone when nobody reads what is told: then nothing more is checked.
+            let receiver = receiver;
             let workers = thread::available_parallelism().map_or(1, usize::from);
             for _ in 0..workers {
                 let (sender, found, checker) = (sender.clone(), &found, &checker);
@@ -152,8 +154,9 @@ impl Scrub {
                 progress.show(report, &bytes);
             }
             progress.clear();
-            Ok(())
-        })
+            Ok::<_, CliError>(())
+        })?;
+        Ok(dirty.finish()?)
     }
 
     /// The volume's own records.

@@ -1,10 +1,11 @@
 //! Where a file's ciphertext lies: the operations that the engine needs of it, and a file of the backing directory.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 /// Storage of one file's ciphertext. All offsets and lengths are in bytes; calls may come from several threads.
@@ -33,6 +34,15 @@ pub trait Backing: Send + Sync {
     /// Whatever the storage answers.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+
+    /// Whether nothing is stored in a range, which then reads as zeros; `false` where that is not known. Only a saving.
+    ///
+    /// # Errors
+    /// Whatever the storage answers.
+    fn is_unstored(&self, range: Range<u64>) -> io::Result<bool> {
+        let _ = range;
+        Ok(false)
     }
 
     /// Cuts, or extends by zeros.
@@ -114,6 +124,16 @@ impl Backing for FdBacking {
 
     fn len(&self) -> io::Result<u64> {
         Ok(u64::try_from(rustix::fs::fstat(&*self.0)?.st_size).unwrap_or(0))
+    }
+
+    fn is_unstored(&self, range: Range<u64>) -> io::Result<bool> {
+        match rustix::fs::seek(&*self.0, SeekFrom::Data(range.start)) {
+            Ok(data) => Ok(data >= range.end),
+            // Nothing up to the end of the file.
+            Err(Errno::NXIO) => Ok(true),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -127,6 +127,8 @@ impl<B: Backing> Examination<B> {
             let group = self.file.look_at_group(GroupIndex(number), &mut walk.root)?;
             self.index(GroupIndex(number), &group, &mut walk, &mut take)?;
             let first = GroupIndex(number).first_segment();
+            let is_unstored = group.sectors.iter().any(|sector| sector.is_err())
+                && self.file.is_unstored_group(GroupIndex(number))?;
             for within in 0..GROUP_SEGMENTS {
                 let index = SegmentIndex(first.0 + within);
                 if index.start() >= self.size {
@@ -139,8 +141,10 @@ impl<B: Backing> Examination<B> {
                         let sector = (within / SECTOR_SEGMENTS) as usize;
                         let place = Place::Index(number, sector as u8);
                         let unknown = trouble_of(&group.sectors[sector], self.file.sequence());
-                        let unknown = unknown.map(|error| (place, error));
-                        self.segment(index, unknown, &mut walk, &mut take)?;
+                        match unknown.map(|error| (place, error)) {
+                            Some(unlisted) if is_unstored => take(self.lost(index, unlisted))?,
+                            unlisted => self.segment(index, unlisted, &mut walk, &mut take)?,
+                        }
                     }
                 }
             }
@@ -186,12 +190,10 @@ impl<B: Backing> Examination<B> {
         if !self.file.look_at_segment(&segment, self.size, self.live, look, &mut walk.root)? {
             self.changing.store(true, Ordering::Relaxed);
         }
-        if let Some((place, error)) = unlisted
+        if let Some(unlisted) = unlisted
             && !look.exists()
         {
-            let bytes = index.start()..index.end().min(self.size);
-            let error = FileError::Sector(place, error);
-            return take(Part::Wrong(Finding { error, bytes, readable: false }));
+            return take(self.lost(index, unlisted));
         }
         for number in 0..index.sectors() {
             if let Ok((epoch, _)) = &look.sectors[number] {
@@ -209,6 +211,12 @@ impl<B: Backing> Examination<B> {
             self.chunks(index, number, walk_chunks(look, number), &mut walk.summary, take)?;
         }
         Ok(())
+    }
+
+    /// A segment that nothing tells of but an index sector that cannot be used.
+    fn lost(&self, index: SegmentIndex, (place, error): (Place, sector::SectorError)) -> Part<'static> {
+        let bytes = index.start()..index.end().min(self.size);
+        Part::Wrong(Finding { error: FileError::Sector(place, error), bytes, readable: false })
     }
 
     /// The chunks of one tag sector; those that are stored one behind the other are given out together.

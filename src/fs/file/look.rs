@@ -236,6 +236,9 @@ impl<B: Backing> CryptFile<B> {
                 .map(|(number, len)| ChunkIndex(index.first_chunk().0 + number as u64).start() + len as u64))
         };
         for number in (GroupIndex::count(from).saturating_sub(1)..GroupIndex::count(size)).rev() {
+            if self.is_unstored_group(GroupIndex(number))? {
+                continue;
+            }
             let group = self.look_at_group(GroupIndex(number), &mut Root::default())?;
             let first = GroupIndex(number).first_segment();
             for within in (0..GROUP_SEGMENTS).rev() {
@@ -249,6 +252,12 @@ impl<B: Backing> CryptFile<B> {
             }
         }
         Ok(end_in(SegmentIndex(0), Presence::Yes)?.unwrap_or(0))
+    }
+
+    /// Whether nothing of a group is stored, so that no sector or chunk of it can be authentic: a file that somebody made terabytes
+    /// longer is not to be read through.
+    pub(super) fn is_unstored_group(&self, number: GroupIndex) -> Result<bool> {
+        Ok(self.backing.is_unstored(number.index_offset()..GroupIndex(number.0 + 1).index_offset())?)
     }
 
     /// A segment's keys, without what memory says of it.
