@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -221,4 +222,58 @@ fn who_waits_too_long_says_so_and_has_changed_nothing() {
     assert!(said.contains("held by another process") && said.contains("\nhint: "), "{said}");
     holder.execute_batch("COMMIT").unwrap();
     assert_eq!(fixture.open().keyring().unwrap().keys().count(), 0);
+}
+
+#[test]
+fn what_a_process_sees_is_what_the_store_holds_while_others_change_it_and_are_killed() {
+    let fixture = Fixture::empty();
+    let id = new_key(&fixture.open(), "0", "alias/a");
+    let held = fixture.open();
+    let usual = usual(&fixture, &["kms", "disable-key", "--key-id", &id]);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (fixture, ended, id) = (&fixture, &ended, id.as_str());
+        scope.spawn(move || {
+            for round in 0..60 {
+                let text = round.to_string();
+                let change: &[&str] = match round % 4 {
+                    0 => &["kms", "enable-key", "--key-id", id],
+                    1 => &["kms", "disable-key", "--key-id", id],
+                    2 => &["kms", "update-key-description", "--key-id", id, "--description", &text],
+                    // Cleans the files of the database: a checkpoint, and everything written anew.
+                    _ => &["slot", "add", "--recovery-code"],
+                };
+                if round % 3 == 2 {
+                    killed(fixture, change, usual, round * 7);
+                } else {
+                    succeeds_or_says_why(&fixture.command(change).output().unwrap());
+                }
+                if round % 8 == 3 {
+                    fixture.command(&["slot", "remove", "2"]).output().unwrap();
+                }
+            }
+            ended.store(true, Ordering::SeqCst);
+        });
+        let mut looks = 0;
+        while !ended.load(Ordering::SeqCst) {
+            // Nothing older than what a fresh look had before, and nothing newer than what one has after it.
+            let before = generation(&fixture.connect());
+            let seen = told(&held);
+            let fresh = told(&fixture.open());
+            let after = generation(&fixture.connect());
+            assert!(before != after || seen == fresh, "in generation {before}: {seen}\n{fresh}");
+            looks += u64::from(before == after);
+        }
+        assert!(looks > 0, "the store stood still for a look");
+    });
+    assert_eq!(told(&held), told(&fixture.open()));
+}
+
+fn succeeds_or_says_why(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains("\nhint: "), "{said}");
+}
+
+fn generation(connection: &rusqlite::Connection) -> i64 {
+    connection.query_row("SELECT max(generation) FROM heads", [], |row| row.get(0)).unwrap()
 }
