@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -193,4 +194,71 @@ fn an_fsync_after_the_revocation_goes_to_the_ciphertext() {
     file.sync_all().unwrap();
     fs::remove_file(fixture.dir().join("f")).unwrap();
     assert_eq!(errno(file.sync_all()), libc::ESTALE);
+}
+
+#[test]
+fn a_file_made_while_its_alias_moves_and_keys_come_and_go_obeys_the_key_in_its_header() {
+    let fixture = Fixture::new();
+    let (one, other) = (fixture.key.clone(), fixture.new_key("alias/other"));
+    let ended = AtomicBool::new(false);
+    let made: Vec<(PathBuf, File)> = thread::scope(|scope| {
+        let makers: Vec<_> = (0..3)
+            .map(|maker| {
+                let (fixture, ended) = (&fixture, &ended);
+                scope.spawn(move || {
+                    let mut made = Vec::new();
+                    for number in 0..400 {
+                        if ended.load(Ordering::SeqCst) {
+                            break;
+                        }
+                        let name = format!("{maker}-{number}");
+                        let mut options = File::options();
+                        options.read(true).write(true).create_new(true);
+                        if let Ok(file) = options.open(fixture.file(&name))
+                            && file.write_all_at(b"content", 0).is_ok()
+                        {
+                            made.push((PathBuf::from(name), file));
+                        }
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    made
+                })
+            })
+            .collect();
+        for round in 0..12 {
+            let (to, off) = if round % 2 == 0 { (&other, &one) } else { (&one, &other) };
+            fixture.kms(&["update-alias", "--alias-name", "alias/main", "--target-key-id", to]);
+            fixture.with_key("disable-key", off);
+            if round % 3 == 0 {
+                fixture.with_key("disable-key", to);
+                fixture.with_key("enable-key", to);
+            }
+            fixture.with_key("enable-key", off);
+        }
+        ended.store(true, Ordering::SeqCst);
+        makers.into_iter().flat_map(|maker| maker.join().unwrap()).collect()
+    });
+    assert!(made.len() > 20, "{} files were made", made.len());
+    let key_of = |name: &Path| {
+        let mut key = vec![0; 256];
+        let len = rustix::fs::getxattr(fixture.mnt().join(name), "user.kmsfs.key-id", &mut key).unwrap();
+        String::from_utf8_lossy(&key[..len]).into_owned()
+    };
+    let keys: Vec<_> = made.iter().map(|(name, _)| key_of(name)).collect();
+    for off in [&one, &other] {
+        assert!(keys.iter().any(|key| key.ends_with(off.as_str())), "no file is under {off}");
+        fixture.with_key("disable-key", off);
+        for ((name, file), key) in made.iter().zip(&keys) {
+            let mut content = [0; 7];
+            let by_descriptor = file.read_exact_at(&mut content, 0);
+            let by_name = fs::read(fixture.mnt().join(name));
+            if key.ends_with(off.as_str()) {
+                assert_eq!((errno(by_descriptor), errno(by_name)), (ENOKEY, ENOKEY), "{name:?}");
+            } else {
+                by_descriptor.unwrap();
+                assert!(&content == b"content" && by_name.unwrap() == b"content", "{name:?}");
+            }
+        }
+        fixture.with_key("enable-key", off);
+    }
 }
