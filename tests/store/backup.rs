@@ -231,6 +231,17 @@ fn a_backup_takes_no_place_that_is_taken_and_a_restored_home_neither() {
 
 /// What a backup of pages would keep in their unused parts.
 #[test]
+fn a_backup_never_takes_the_place_of_the_home_or_of_what_unlocks_it() {
+    let fixture = Fixture::full();
+    let home = fixture.open();
+    for file in [fixture.database(), fixture.home().join("audit.log"), fixture.path("key-file")] {
+        assert!(home.backup(&caller(&home), &file, true).is_err(), "{}", file.display());
+    }
+    drop(home);
+    fixture.open();
+}
+
+#[test]
 fn what_was_destroyed_before_the_backup_is_not_in_it() {
     let fixture = Fixture::empty();
     let home = fixture.open();

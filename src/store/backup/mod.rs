@@ -27,6 +27,7 @@ use self::dump::{Cell, Dump};
 use self::stream::{OpeningReader, Seal, SealingWriter};
 use super::home::Home;
 use super::rows::Table;
+use super::slot::{Slot, SlotKind};
 use super::sqlite::Snapshot;
 use super::unlock::{self, Key};
 use super::{HomeError, audit, database, place, setup};
@@ -60,6 +61,7 @@ impl Home {
     /// [`HomeError::BackupExists`], and as [`HomeError`] says; nothing is left behind then.
     pub fn backup(&self, caller: &Caller, file: &Path, replace: bool) -> Result<(), HomeError> {
         check_target(file, replace)?;
+        self.refuse_own(file)?;
         self.record_copy(caller, "BackupHome", file)?;
         let io = |error| HomeError::Io(file.to_owned(), error);
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -79,6 +81,17 @@ impl Home {
         work().inspect_err(|_| {
             let _ = fs::remove_file(&waiting);
         })
+    }
+
+    /// What is backed up must not be what is replaced: the home itself, or a key file of it.
+    fn refuse_own(&self, file: &Path) -> Result<(), HomeError> {
+        let Ok(whole) = fs::canonicalize(file) else { return Ok(()) };
+        let is_key_file = |slot: &Slot| matches!(&slot.kind, SlotKind::KeyFile(path) if *path == whole);
+        if whole.starts_with(self.dir()) || self.slots()?.iter().any(is_key_file) {
+            let why = io::Error::other("the home needs this file itself");
+            return Err(HomeError::Io(file.to_owned(), why));
+        }
+        Ok(())
     }
 
     fn write_backup(&self, out: &File, file: &Path) -> Result<(), HomeError> {
