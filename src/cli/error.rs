@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::exit::{self, Code};
-use crate::datakey::DataKeyError;
+use crate::datakey::{DataKeyError, KeyArn, Usability};
 use crate::envelope::HeaderError;
 use crate::fs::FsError;
 use crate::fs::file::FileError;
@@ -61,6 +61,8 @@ impl CliError {
 /// What helps against an error of the operating system.
 fn remedy(path: &Path, error: &io::Error) -> String {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What could not be made is not there to be looked at.
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(parent);
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound if parent.exists() => format!("ls {} shows what is there", parent.display()),
@@ -73,7 +75,8 @@ fn remedy(path: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotADirectory => "name a directory".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("df {path} shows what is free: make room, and repeat the command")
+            let left = there.display();
+            format!("df {left} shows what is free: make room, and repeat the command")
         }
         io::ErrorKind::ReadOnlyFilesystem => format!("findmnt -T {path} shows the mount, which is read-only"),
         _ => format!("ls -ld {path} shows what is there"),
@@ -149,7 +152,7 @@ impl From<HomeError> for CliError {
             HomeError::BackupDamaged(..) => {
                 Self::new(exit::TAMPERED, what).hint("use another backup; nothing was restored")
             }
-            HomeError::BackupExists(_) => Self::new(exit::FAILURE, what)
+            HomeError::BackupExists(_) => Self::new(exit::USAGE, what)
                 .hint("name another file, or replace a regular file with --force"),
             HomeError::Audit(_) => Self::new(exit::HOME, what).hint(STORE_FAILED),
             HomeError::SecretOfAnotherKind => Self::new(exit::FAILURE, what),
@@ -207,7 +210,7 @@ impl From<VolumeError> for CliError {
                 Self::new(exit::TAMPERED, what).hint("put back a backup of the volume's .kmsfs directory")
             }
             VolumeError::Locked { .. } => Self::new(exit::VOLUME, what)
-                .hint("use it there, or unmount it first: kmsfs umount MOUNTPOINT"),
+                .hint("use it there, or end that first: kmsfs umount MOUNTPOINT ends a mount"),
             VolumeError::Io(dir, error)
                 if error.kind() == io::ErrorKind::NotFound && dir.parent().is_some_and(Path::exists) =>
             {
@@ -226,8 +229,8 @@ impl From<DataKeyError> for CliError {
             DataKeyError::NotFound(_) => {
                 Self::new(exit::KEY, what).hint("kmsfs keys lists the keys of the home")
             }
-            DataKeyError::Unusable(key, _) => {
-                Self::new(exit::KEY, what).hint(format!("kmsfs kms describe-key --key-id {key}"))
+            DataKeyError::Unusable(key, usability) => {
+                Self::new(exit::KEY, what).hint(back_to_use(&key, usability))
             }
             DataKeyError::Denied(_) | DataKeyError::Inauthentic => {
                 Self::new(exit::KEY, what).hint("kmsfs keys lists the keys of the home and their states")
@@ -239,11 +242,28 @@ impl From<DataKeyError> for CliError {
     }
 }
 
+/// What makes a key usable again, where something does.
+fn back_to_use(key: &KeyArn, usability: Usability) -> String {
+    match usability {
+        Usability::Disabled => format!("kmsfs kms enable-key --key-id {key}"),
+        Usability::PendingDeletion => format!(
+            "kmsfs kms cancel-key-deletion --key-id {key}, before its deletion date, then kmsfs kms enable-key; a key that \
+             is deleted does not come back"
+        ),
+        Usability::PendingImport => format!("kmsfs kms describe-key --key-id {key} shows what it waits for"),
+        Usability::Unknown => {
+            "kmsfs keys lists the keys of this home; kmsfs --home DIR names another one".to_owned()
+        }
+        // Whoever asked raced with an enabling.
+        Usability::Usable => "repeat the command".to_owned(),
+    }
+}
+
 impl From<MountError> for CliError {
     fn from(error: MountError) -> Self {
         let what = error.to_string();
         match error {
-            MountError::Volume(error) => error.into(),
+            MountError::Volume(error) | MountError::Filesystem(FsError::Volume(error)) => error.into(),
             MountError::Filesystem(_) | MountError::Session(_) => Self::new(exit::FAILURE, what),
             MountError::Control(_) => {
                 Self::new(exit::HOME, what).hint("the home's run directory must be writable")
@@ -262,7 +282,7 @@ pub fn of_file(path: &Path, error: &FileError) -> CliError {
         FileError::Header(HeaderError::NewerVersion(_) | HeaderError::UnknownSuite(_)) => {
             CliError::new(exit::NEWER, what).hint("use the version that made it, or a later one")
         }
-        error => CliError::new(exit::TAMPERED, what)
+        error => CliError::new(exit::DAMAGED, what)
             .hint(error.remedy().unwrap_or("put back a backup of the file's ciphertext")),
     }
 }
@@ -277,10 +297,7 @@ pub fn of_open(path: &Path, error: FsError) -> CliError {
             )
         }
         FsError::Key(error) => CliError::from(error).about(path),
-        FsError::File { error, .. } => {
-            let told = of_file(path, &error);
-            if told.code == exit::TAMPERED { CliError { code: exit::DAMAGED, ..told } } else { told }
-        }
+        FsError::File { error, .. } => of_file(path, &error),
         FsError::Os(errno) => CliError::io(path, &errno.into()),
         error => CliError::new(exit::FAILURE, format!("{}: {error}", path.display())),
     }

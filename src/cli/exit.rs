@@ -16,9 +16,9 @@ impl From<Code> for ExitCode {
 pub const OK: Code = Code(0);
 /// Something failed that has no code of its own.
 pub const FAILURE: Code = Code(1);
-/// The arguments cannot be understood (clap's code as well).
+/// The arguments cannot be understood (clap's code as well), or name what cannot serve.
 pub const USAGE: Code = Code(2);
-/// There is no home, or a home or something else where one was to be made.
+/// There is no home, or a home or something else where one was to be made; or the home cannot be read or written.
 pub const HOME: Code = Code(3);
 /// The key file, passphrase or recovery code is missing, open to others, or does not unlock the home.
 pub const LOCKED: Code = Code(4);
@@ -34,11 +34,11 @@ pub const MOUNTPOINT: Code = Code(8);
 pub const FUSE: Code = Code(9);
 /// The key was changed, and a mount did not confirm that it obeys.
 pub const UNCONFIRMED: Code = Code(10);
-/// The home or volume was made by a newer version.
+/// The home, volume or file was made by a newer version.
 pub const NEWER: Code = Code(11);
 /// The unlock slot is not there, or is the last one, or there is no room for another.
 pub const SLOT: Code = Code(12);
-/// The ciphertext of a file is damaged, or was altered (`scrub`, `decrypt`).
+/// The ciphertext of a file is damaged, was altered, or is none (`inspect`, `scrub`, `decrypt`).
 pub const DAMAGED: Code = Code(20);
 /// `kmsfs decrypt --skip-bad`: the file was written with zeros in place of what is lost.
 pub const SKIPPED: Code = Code(21);
@@ -54,8 +54,8 @@ pub const HELP: &str = "\
 Exit codes:
     0  done
     1  failed
-    2  the arguments cannot be understood
-    3  no home, or a home where one was to be made
+    2  the arguments cannot be understood, or name what cannot serve
+    3  no home, a home where one was to be made, or one that cannot be read or written
     4  what unlocks the home is missing, open to others, or does not unlock it
     5  the key store or a volume's records were altered or are damaged
     6  the key is not known, or its state does not permit it
@@ -63,9 +63,9 @@ Exit codes:
     8  the mount point cannot be used, or nothing is mounted there
     9  the system lacks /dev/fuse or fusermount3, or does not permit the mount
    10  the key was changed, and a mount did not confirm that it obeys
-   11  the home or volume was made by a newer version
-   12  the unlock slot is not there, or is the last one
-   20  the ciphertext of a file is damaged or was altered (scrub, decrypt)
+   11  the home, volume or file was made by a newer version
+   12  the unlock slot is not there, is the last one, or there is no room for another
+   20  the ciphertext of a file is damaged, altered, or none (inspect, scrub, decrypt)
    21  decrypt --skip-bad: written with zeros in place of what is lost
   252  kms: the arguments cannot be understood (as aws kms)
   254  kms: the key service refused (as aws kms)

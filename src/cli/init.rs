@@ -14,7 +14,7 @@ use crate::volume::Volume;
 pub struct Init {
     /// An empty directory, or one that is to be made
     dir: PathBuf,
-    /// The key of new files: a key id, ARN or alias. An alias is resolved whenever a file is made
+    /// The key of new files, which must be named: a key id, ARN or alias. An alias is resolved whenever a file is made
     #[arg(long)]
     key: Option<String>,
 }

@@ -31,7 +31,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use error::{CliError, Result};
@@ -41,7 +41,8 @@ use exit::Code;
 #[derive(Debug, Parser)]
 #[command(name = "kmsfs", version, after_help = format!("{}\n\n{}", secrets::ENVIRONMENT, exit::HELP), disable_help_subcommand = true)]
 struct Cli {
-    /// Where the local key service lives [default: $KMSFS_HOME, else $XDG_DATA_HOME/kmsfs]
+    /// Where the local key service lives [default: $KMSFS_HOME, else $XDG_DATA_HOME/kmsfs, else
+    /// ~/.local/share/kmsfs]
     #[arg(long, value_name = "DIR", global = true)]
     home: Option<PathBuf>,
     #[command(subcommand)]
@@ -132,13 +133,36 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let what = text.split("\n\n").next().unwrap_or_default();
     let what: Vec<_> = what.trim_start_matches("error: ").split_whitespace().collect();
-    let cli = Cli::command();
-    // Words that are no text name no command.
-    let named =
-        std::env::args_os().skip(1).find_map(|word| Some(cli.find_subcommand(word)?.get_name().to_owned()));
-    let help = named.map_or("kmsfs --help".to_owned(), |name| format!("kmsfs {name} --help"));
-    complain(&CliError::new(exit::USAGE, what.join(" ")).hint(help).to_string());
+    let hint = match meant(error) {
+        Some(meant) => format!("{}; did you mean {meant}?", help_of_words()),
+        None => help_of_words(),
+    };
+    complain(&CliError::new(exit::USAGE, what.join(" ")).hint(hint).to_string());
     exit::USAGE.into()
+}
+
+/// What is known and reads almost like what was given.
+fn meant(error: &clap::Error) -> Option<String> {
+    let similar = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg].into_iter();
+    match similar.filter_map(|kind| error.get(kind)).next()? {
+        ContextValue::String(one) => Some(one.clone()),
+        ContextValue::Strings(several) if !several.is_empty() => Some(several.join(" or ")),
+        _ => None,
+    }
+}
+
+/// The command that explains the command, and the one below it, that the words of this process name.
+fn help_of_words() -> String {
+    let cli = Cli::command();
+    let (mut below, mut help) = (&cli, "kmsfs".to_owned());
+    for word in std::env::args_os().skip(1) {
+        // Words that are no text name no command.
+        if let Some(next) = below.find_subcommand(word) {
+            help = format!("{help} {}", next.get_name());
+            below = next;
+        }
+    }
+    format!("{help} --help")
 }
 
 /// Logging to standard error, by `KMSFS_LOG` (as `RUST_LOG`: `debug`, `kmsfs::fs=debug`); warnings by default.

@@ -77,8 +77,10 @@ impl Mount {
             CliError::new(exit::FAILURE, format!("the home's key was not handed over: {error}"))
         })?;
         let key = Key::handed_over(&bytes);
-        let key =
-            key.ok_or_else(|| CliError::new(exit::USAGE, "--background is for this program's own use"))?;
+        let key = key.ok_or_else(|| {
+            CliError::new(exit::USAGE, "--background is for this program's own use")
+                .hint("leave it out: without -f a mount goes to the background by itself")
+        })?;
         home::open_with(given, key)
     }
 

@@ -26,12 +26,12 @@ fn a_backup_takes_no_place_of_a_file_unless_it_is_told_to() {
     let fixture = Fixture::new();
     fixture.ok(&["home", "backup", "backup"]);
     let before = fs::read(fixture.path("backup")).unwrap();
-    let hint = fixture.fails(&["home", "backup", "backup"], 1, &["backup", "there already"]);
+    let hint = fixture.fails(&["home", "backup", "backup"], 2, &["backup", "there already"]);
     assert!(hint.contains("--force"), "{hint}");
     assert_eq!(fs::read(fixture.path("backup")).unwrap(), before);
     fixture.ok(&["home", "backup", "--force", "backup"]);
     assert_ne!(fs::read(fixture.path("backup")).unwrap(), before);
-    fixture.fails(&["home", "backup", "--force", "/dev/null"], 1, &["/dev/null"]);
+    fixture.fails(&["home", "backup", "--force", "/dev/null"], 2, &["/dev/null"]);
     let hint = fixture.fails(&["home", "backup", "absent/backup"], 3, &["absent/backup"]);
     assert_eq!(hint, "mkdir -p absent");
 }

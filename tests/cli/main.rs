@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: real processes, their output, their errors and their exit codes.
 
 mod backup;
+mod coverage;
 mod errors;
 mod fixture;
 mod kms;
@@ -9,5 +10,6 @@ mod people;
 mod pty;
 mod setup;
 mod slots;
+mod snapshots;
 mod system;
 mod terminal;

@@ -151,7 +151,7 @@ fn a_passphrase_file_that_cannot_serve_is_named_and_makes_nothing() {
         ("long", 4, "more than 4096 bytes"),
         ("open", 4, "mode 0640"),
         ("dir", 4, "directory"),
-        ("absent", 3, "No such file"),
+        ("absent", 4, "no such file"),
         ("/dev/null", 4, "it is empty"),
     ] {
         let hint = fixture.fails(&with(&["setup", "--passphrase-file", file]), code, &[file, why]);

@@ -111,9 +111,9 @@ fn refused(operation: Operation, error: &KmsError) -> Result<Code> {
         }
         Cause::Tampered => Err(CliError::new(exit::TAMPERED, message)
             .hint("put back a backup of the home; nothing was obeyed or changed")),
-        Cause::Unconfirmed => {
-            Err(CliError::new(exit::UNCONFIRMED, message).hint("repeat the command, or end that mount"))
-        }
+        Cause::Unconfirmed => Err(CliError::new(exit::UNCONFIRMED, message).hint(
+            "repeat the command, or end that mount: kmsfs status lists the mounts with their processes",
+        )),
         Cause::Store | Cause::Audit => Err(CliError::new(exit::AWS_GENERAL, message).hint(STORE_FAILED)),
     }
 }

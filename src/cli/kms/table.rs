@@ -240,7 +240,7 @@ pub fn help() -> String {
     let names: Vec<_> = COMMANDS.iter().map(|command| format!("    {}\n", command.name)).collect();
     format!(
         "Usage: kmsfs kms OPERATION [--FLAG VALUE ...]\n\nOperations, with the flags and the output of aws kms:\n{}\n\
-         Flags of every operation:\n    --region REGION\n    --output json\n    --cli-input-json JSON, file://FILE\n\
+         Flags of every operation:\n    --home DIR\n    --region REGION\n    --output json\n    --cli-input-json JSON, file://FILE\n\
          Flags of operations that list:\n    --max-items N, --page-size N, --starting-token TOKEN, --no-paginate\n\n\
          Bytes are given in base64, or as fileb://FILE. kmsfs kms OPERATION help shows an operation's flags.\n",
         names.concat()

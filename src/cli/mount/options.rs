@@ -16,7 +16,8 @@ Options for -o:
   durability=default   what fsync confirmed survives a loss of power, but for a
                        chunk that was being overwritten when it happened
   durability=strict    also that chunk
-  threads=N            event loops, at least 2 [one more than the cores, 3 to 16]
+  threads=N            event loops, 1 to 64; 1 counts as 2 [one more than the
+                       cores, 3 to 16]
   nonempty             mount over a directory that is not empty
   home=DIR             where the key service lives, for a line of /etc/fstab
   suid, nosuid, dev, nodev, exec, noexec, atime, noatime, sync, async, dirsync,
@@ -72,7 +73,10 @@ fn set(given: &mut Given, option: &str) -> Result<()> {
         ("durability", Some("strict")) => options.durability = Durability::Strict,
         ("threads", Some(number)) => match number.parse() {
             Ok(threads @ 1..=64) => options.threads = Some(threads),
-            _ => return Err(refused(option, "threads takes a number from 1 to 64")),
+            _ => {
+                let what = format!("the mount option {option:?} cannot be");
+                return Err(CliError::new(exit::USAGE, what).hint("threads takes a number from 1 to 64"));
+            }
         },
         ("fsname", Some(_)) => options.kernel.push(option.to_owned()),
         (name, None) if KERNEL.contains(&name) => options.kernel.push(option.to_owned()),

@@ -85,7 +85,8 @@ impl FileError {
             Self::Root => {
                 Some("kmsfs decrypt --skip-bad reads it all the same; part of it is of an earlier time")
             }
-            Self::Empty | Self::Header(_) | Self::TooLarge | Self::ReadOnly | Self::Io(_) => None,
+            Self::Empty => Some("remove the file, or put back a backup of its ciphertext"),
+            Self::Header(_) | Self::TooLarge | Self::ReadOnly | Self::Io(_) => None,
         }
     }
 }
@@ -93,9 +94,7 @@ impl FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str(
-                "the ciphertext has no byte, as after a loss of power; remove or replace the file",
-            ),
+            Self::Empty => f.write_str("the ciphertext has no byte, as after a loss of power"),
             Self::Header(error) => write!(f, "{error}"),
             Self::Sector(Place::Tags(segment, sector), error) => {
                 write!(f, "tag sector {sector} of segment {segment} {error}")

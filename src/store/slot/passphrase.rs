@@ -69,7 +69,13 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, HomeError> {
     if STDIN.iter().any(|name| path == Path::new(name)) {
         return read_all(&mut io::stdin().lock()).map_err(io);
     }
-    let facts = fs::metadata(path).map_err(io)?;
+    let facts = fs::metadata(path).map_err(|error| match error.kind() {
+        // What unlocks the home is missing; the home itself is well.
+        io::ErrorKind::NotFound => {
+            HomeError::PassphraseUnsuitable(path.display().to_string(), "there is no such file".to_owned())
+        }
+        _ => io(error),
+    })?;
     if facts.is_dir() {
         let why = "it is a directory".to_owned();
         return Err(HomeError::PassphraseUnsuitable(path.display().to_string(), why));
