@@ -115,6 +115,11 @@ impl KmsError {
         Self { error, message: None, cause: Cause::Refused }
     }
 
+    /// What is wrong, for those to whom AWS's name of it says nothing.
+    pub fn words(&self) -> String {
+        self.message.clone().unwrap_or_else(|| self.error.name().to_owned())
+    }
+
     /// A failure of what the service stands on.
     pub fn failed(cause: Cause, message: impl Into<String>) -> Self {
         Self { error: AwsError::Internal, message: Some(message.into()), cause }

@@ -224,6 +224,7 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
         AwsError::AccessDenied | AwsError::NotAuthorized => {
             DataKeyError::Denied(error.message.clone().unwrap_or_default())
         }
+        AwsError::Internal => DataKeyError::Failed(error.words()),
         AwsError::AlreadyExists
         | AwsError::Conflict
         | AwsError::DryRunOperation
@@ -231,7 +232,6 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
         | AwsError::InvalidArn
         | AwsError::InvalidKeyUsage
         | AwsError::InvalidMarker
-        | AwsError::Internal
         | AwsError::LimitExceeded
         | AwsError::Serialization
         | AwsError::UnknownOperation

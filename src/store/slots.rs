@@ -123,7 +123,7 @@ impl Home {
         let ring = self.ring()?;
         let written = |event: &HomeEvent, error: Option<&KmsError>| {
             let outcome = self.kms().record_of_home(&ring, caller, event, error);
-            outcome.map_err(|error| HomeError::Audit(error.to_string()))
+            outcome.map_err(|error| HomeError::Audit(error.words()))
         };
         let recorded = OnceCell::new();
         let outcome = self

@@ -169,7 +169,7 @@ impl Home {
         let parameters = [("file".to_owned(), file.display().to_string().into())].into_iter().collect();
         let event = HomeEvent { name, parameters, read_only: true };
         let written = self.kms().record_of_home(&*self.ring()?, caller, &event, None);
-        written.map_err(|error| HomeError::Audit(error.to_string()))
+        written.map_err(|error| HomeError::Audit(error.words()))
     }
 }
 
