@@ -54,7 +54,7 @@ impl FileKeys {
         parameters: Parameters<'_>,
         work: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, DataKeyError> {
-        let failed = |error: KmsError| DataKeyError::Failed(error.to_string());
+        let failed = |error: KmsError| DataKeyError::Failed(error.words());
         let (volume, path) = (asker.volume.clone(), asker.path.clone());
         let via = match self.tool {
             None => Via::Mount { volume, path },
@@ -87,7 +87,7 @@ fn about(key: &str) -> impl FnOnce(KmsError) -> Refusal {
 
 impl DataKeys for FileKeys {
     fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError> {
-        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
         let found = reference::find(&ring, key, Form::Any).map_err(|error| explain(&ring, key, &error))?;
         Ok(ring.namespace().key_arn(found.record.id))
     }
@@ -165,7 +165,7 @@ impl DataKeys for FileKeys {
     }
 
     fn state(&self, key: &KeyArn) -> Result<Usability, DataKeyError> {
-        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.to_string()))?;
+        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
         Ok(usability(&ring, key))
     }
 }

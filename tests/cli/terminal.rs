@@ -122,7 +122,7 @@ fn the_environment_gives_the_passphrase_and_then_nobody_is_asked() {
     assert_eq!(with("passphrase").code, 0);
     fixture.secret("wrong", "Correct horse\n");
     with("wrong").fails(4, &["the passphrase does not unlock"]);
-    with("absent").fails(3, &["absent"]);
+    with("absent").fails(4, &["absent"]);
     with("").fails(4, &["no terminal"]);
     let mut terminal = fixture.at_terminal(&["keys"]);
     terminal.answer("Passphrase of the home: ", "correct horse");
