@@ -131,23 +131,23 @@ impl Inode {
         if self.is(&stat) { Ok(stat) } else { Err(FsError::Stale) }
     }
 
-    /// How many bytes the names of its extended attributes have.
-    pub fn attributes_len(&self) -> Result<usize> {
-        let mut none: [u8; 0] = [];
+    /// Whether it has an extended attribute that is listed.
+    pub fn has_attributes(&self) -> Result<bool> {
+        let mut names = [0; 256];
         if let Some(fd) = self.opened() {
-            return Ok(sys::flistxattr(&*fd, &mut none)?);
+            return any_listed(sys::flistxattr(&*fd, &mut names));
         }
         let place = self.place.lock();
         let spot = place.spot()?;
         let mut path = OsString::from(descriptor_path(spot.dir.as_fd()));
         if spot.name.is_empty() {
-            return Ok(sys::listxattr(path, &mut none)?);
+            return any_listed(sys::listxattr(path, &mut names));
         }
         path.push("/");
         path.push(spot.name);
-        let len = sys::llistxattr(path, &mut none).map_err(vanished)?;
+        let any = any_listed(sys::llistxattr(path, &mut names))?;
         let stat = sys::statat(&*spot.dir, spot.name, AtFlags::SYMLINK_NOFOLLOW).map_err(vanished)?;
-        if self.is(&stat) { Ok(len) } else { Err(FsError::Stale) }
+        if self.is(&stat) { Ok(any) } else { Err(FsError::Stale) }
     }
 
     /// Opens the backing file itself (`openat` without following a link) and checks that it is this inode's.
@@ -323,6 +323,14 @@ pub fn descriptor_path(fd: BorrowedFd<'_>) -> String {
 /// Device and inode number.
 pub fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
+}
+
+/// What an answer to `listxattr(2)` with a small buffer says.
+fn any_listed(answer: rustix::io::Result<usize>) -> Result<bool> {
+    match answer {
+        Err(Errno::RANGE) => Ok(true),
+        answer => Ok(answer.map_err(vanished)? > 0),
+    }
 }
 
 /// A name that the kernel knows and the backing directory does not: changed from outside the mount.

@@ -178,10 +178,10 @@ fn is_bare(inode: &Inode) -> Result<bool> {
         return Ok(true);
     }
     let now = Instant::now();
-    let bare = match inode.attributes_len() {
+    let bare = match inode.has_attributes() {
         // A backing filesystem that lists none may still have some.
         Err(FsError::Os(Errno::OPNOTSUPP)) => false,
-        len => len? == 0,
+        any => !any?,
     };
     *seen = bare.then_some(now);
     Ok(bare)
