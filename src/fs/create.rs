@@ -19,9 +19,7 @@ use super::{Answer, Attr, Caller, Filesystem, RESERVED};
 use crate::context::EncryptionContext;
 use crate::datakey::{Asker, DataKey, WrappedDataKey};
 use crate::envelope::FileId;
-
-/// Where files wait for their names on filesystems without `O_TMPFILE`, beneath the reserved directory.
-const WAITING: &str = "new";
+use crate::volume::records::WAITING;
 
 /// A regular file that has a head and no name yet.
 struct Unnamed {

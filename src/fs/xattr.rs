@@ -22,12 +22,12 @@ use super::setattr::CAPABILITIES;
 use super::{Caller, Filesystem};
 use crate::datakey::WrappedDataKey;
 use crate::volume::default_key;
+pub(super) use crate::volume::records::DEFAULT_KEY;
 
 const OURS: &[u8] = b"user.kmsfs.";
 const KEY_ID: &str = "user.kmsfs.key-id";
 const KEY_VERSION: &str = "user.kmsfs.key-version";
 const ALGORITHM: &str = "user.kmsfs.algorithm";
-pub(super) const DEFAULT_KEY: &str = "user.kmsfs.default-key";
 
 /// Attributes that only root sees and sets.
 const TRUSTED: &[u8] = b"trusted.";

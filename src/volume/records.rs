@@ -16,8 +16,8 @@ use crate::datakey::Authenticator;
 
 /// The extended attribute of a directory that holds its default key.
 pub const DEFAULT_KEY: &str = "user.kmsfs.default-key";
-/// Where new files wait for their names, on filesystems without unnamed ones.
-const WAITING: &str = "new";
+/// Where new files wait for their names beneath the reserved directory, on filesystems without `O_TMPFILE`.
+pub const WAITING: &str = "new";
 const KNOWN: [&str; 5] = [CONFIG, "lock", "dirty", "dirty.new", WAITING];
 
 /// Something among a volume's records that should not be there.
