@@ -8,6 +8,7 @@ use kmsfs::content::layout::{CHUNK, ChunkIndex, GroupIndex, SegmentIndex};
 use kmsfs::content::root::{Root, member};
 use kmsfs::content::sector::{Entries, Place, SectorBytes, seal_index, seal_tags};
 use kmsfs::content::{Entry, Seal};
+use kmsfs::crypto::rng;
 use kmsfs::datakey::{DataKey, KeyArn, WrappedDataKey};
 use kmsfs::envelope::{Header, ResizeKind};
 use kmsfs::fs::Durability;
@@ -179,7 +180,8 @@ impl Image {
                 let place = Place::Tags(segment.0, sector as u8);
                 let entries: Entries = self.entries[number][8 * sector..][..8].try_into().expect("8 entries");
                 let key = self.keys.segment(segment).tags;
-                let sealed: SectorBytes = seal_tags(&key, FILE, place, self.epochs[number], &entries);
+                let sealed: SectorBytes =
+                    seal_tags(&key, FILE, place, self.epochs[number], &entries, &rng::nonce());
                 root.toggle(&member(&root_key, place, &sealed));
                 put(segment.tags_offset() + 512 * sector as u64, &sealed);
             }
