@@ -75,15 +75,7 @@ impl Filesystem {
         let backing = FdBacking::new(unnamed.fd.clone());
         let engine = CryptFile::create(backing, file_id, &wrapped, &data_key, self.options.durability)
             .map_err(|error| FsError::File { path: asker.path.clone(), error })?;
-        let listed = engine.is_dirty();
-        if listed {
-            self.dirty.insert(&file_id, &path)?;
-        }
-        if let Err(error) = name_it(&unnamed.fd, &*parent.directory()?, name) {
-            // A record that stays names a file that is not there, which does no harm.
-            let _ = self.dirty.remove(&file_id);
-            return Err(error.into());
-        }
+        name_it(&unnamed.fd, &*parent.directory()?, name)?;
         let stat = rustix::fs::fstat(&unnamed.fd)?;
         let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable: true });
         // Whoever finds the file finds its engine: two over one file would destroy it.
@@ -92,7 +84,6 @@ impl Filesystem {
             opens.all += 1;
             opens.writers += 1;
             *inode.content.lease.lock() = Some(lease.clone());
-            *inode.content.listed.lock() = listed;
             inode.may_have_capabilities.store(false, Ordering::Release);
             inode.content.loaded.write().get_or_insert(loaded);
             lease.enlist(inode);

@@ -202,6 +202,28 @@ fn reads_and_seeks_mix_with_writes() {
 }
 
 #[test]
+fn a_file_that_is_closed_unwritten_is_not_changed_by_that() {
+    let fixture = Fixture::new();
+    let changed = |path: &std::path::Path| {
+        let facts = fs::metadata(path).unwrap();
+        (facts.ctime(), facts.ctime_nsec())
+    };
+    let paths: Vec<_> = (0..20).map(|number| fixture.file(&format!("f{number}"))).collect();
+    let made: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            let file = fs::File::create(path).unwrap();
+            let made = changed(path);
+            drop(file);
+            made
+        })
+        .collect();
+    fixture.umount();
+    let kept: Vec<_> = (0..20).map(|number| changed(&fixture.dir().join(format!("f{number}")))).collect();
+    assert_eq!(kept, made);
+}
+
+#[test]
 fn a_time_set_right_after_closing_stays() {
     let fixture = Fixture::new();
     let path = |number: i64| fixture.file(&format!("f{number}"));

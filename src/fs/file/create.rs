@@ -7,7 +7,6 @@ use parking_lot::{Mutex, RwLock};
 use super::head::Head;
 use super::index::Index;
 use super::segment::{Segment, SegmentState, Segments};
-use super::write::APPEND_AHEAD;
 use super::{CryptFile, Durability, FileError, Result};
 use crate::content::keys::FileKeys;
 use crate::content::layout::{
@@ -53,8 +52,7 @@ impl Identity {
 }
 
 impl<B: Backing> CryptFile<B> {
-    /// Writes the head of a new, empty file. Whoever makes a file writes to it as a rule, so its first header announces that and
-    /// the first write needs none; but in strict mode a header that permits changes is on disk before them, and so not the first.
+    /// Writes the head of a new, empty file.
     ///
     /// # Errors
     /// [`FileError::Header`] for a wrapped data key that does not fit; [`FileError::Io`].
@@ -82,17 +80,16 @@ impl<B: Backing> CryptFile<B> {
             page[HEAD_TAGS as usize + number * SECTOR..][..SECTOR].copy_from_slice(&bytes);
         }
         let root_mask = rng::bytes();
-        let dirty = durability == Durability::Default;
         let header = Header {
             sequence: 1,
-            dirty,
+            dirty: false,
             unattested: false,
             synced: false,
             file_id,
             committed_size: 0,
             acknowledged_size: 0,
-            resize: if dirty { ResizeKind::Append } else { ResizeKind::None },
-            target_size: if dirty { APPEND_AHEAD } else { 0 },
+            resize: ResizeKind::None,
+            target_size: 0,
             root_mask,
             root: root.masked(&root_key, &root_mask).0,
             wrapped: wrapped.clone(),

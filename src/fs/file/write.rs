@@ -19,7 +19,7 @@ use crate::envelope::ResizeKind;
 use crate::fs::backing::Backing;
 
 /// How far ahead of its end a growing file announces its growth, in bytes: so often a header is written.
-pub(super) const APPEND_AHEAD: u64 = 64 * 1024 * 1024;
+const APPEND_AHEAD: u64 = 64 * 1024 * 1024;
 
 /// Where the bytes of a write come from.
 #[derive(Clone, Copy)]
