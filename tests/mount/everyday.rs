@@ -212,7 +212,7 @@ fn a_file_that_is_closed_unwritten_is_not_changed_by_that() {
     let made: Vec<_> = paths
         .iter()
         .map(|path| {
-            let file = fs::File::create(path).unwrap();
+            let file = File::create(path).unwrap();
             let made = changed(path);
             drop(file);
             made
