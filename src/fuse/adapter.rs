@@ -69,10 +69,9 @@ fn xattr(what: &str, answer: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Each by itself: a kernel that lacks one of them still gives the others.
+        // Each by itself: a kernel that lacks one of them still gives the others. FUSE_ATOMIC_O_TRUNC is not among them: with it
+        // the kernel truncates a program that is being executed, and only then finds that this is refused (ETXTBSY).
         for wanted in [
-            // O_TRUNC comes with open: one request, and refused with it.
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
             // A buffered read asks for attributes that have run out, and is refused with them (revocation).
             InitFlags::FUSE_AUTO_INVAL_DATA,
             InitFlags::FUSE_PARALLEL_DIROPS,
