@@ -103,13 +103,11 @@ impl DirtyList {
     /// # Errors
     /// [`VolumeError::Io`]; the file is then looked at once more at the next mount, which does no harm.
     pub fn remove(&self, file_id: &FileId) -> Result<(), VolumeError> {
-        self.change(|log| match log.listed.remove(&file_id.0) {
-            Some(_) if log.waiting.len() < WAITING_MAX => {
+        self.change(|log| {
+            if log.listed.remove(&file_id.0).is_some() {
                 log.waiting.extend_from_slice(&record(CLEAN, file_id, OsStr::new("")));
-                Ok(())
             }
-            Some(_) => log.append(&record(CLEAN, file_id, OsStr::new(""))),
-            None => Ok(()),
+            if log.waiting.len() < WAITING_MAX { Ok(()) } else { log.append(&[]) }
         })
     }
 
