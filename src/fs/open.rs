@@ -46,7 +46,8 @@ impl Drop for BriefOpen<'_> {
 }
 
 impl Filesystem {
-    /// Opens a regular file; `flags` as of `open(2)`. The data key is asked for (and the open recorded) now.
+    /// Opens a regular file; `flags` as of `open(2)`, but `O_TRUNC`, which comes as a change of size. The data key is asked for
+    /// (and the open recorded) now.
     ///
     /// # Errors
     /// The CMK's errno, `EROFS`, `EIO` for a header that does not authenticate, or what the backing file answers.
@@ -55,7 +56,7 @@ impl Filesystem {
         if inode.kind() != FileType::RegularFile {
             return Err(FsError::Invalid);
         }
-        let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR) || flags.contains(OFlags::TRUNC);
+        let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR);
         if writes {
             self.may_change()?;
         }
@@ -65,13 +66,6 @@ impl Filesystem {
         opens.all += 1;
         opens.writers += u32::from(writes);
         drop(opens);
-        if flags.contains(OFlags::TRUNC)
-            && let Err(error) = self.resize(&inode, &engaged, 0, caller)
-        {
-            drop(engaged);
-            self.close(&inode, writes);
-            return Err(error);
-        }
         let handle = self.hand_out(FileHandle { inode, writes, asker });
         Ok(Answer::under(handle, engaged.inside))
     }
