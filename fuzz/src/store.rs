@@ -55,6 +55,7 @@ fn again(table: Table, row: &Row) -> Option<Row> {
         Table::Materials => rows::material_record(row).map(|record| rows::material_row(&record)),
         Table::Aliases => rows::alias_record(row).map(|record| rows::alias_row(&record)),
         Table::Tombstones => rows::tombstone_record(row).map(|record| rows::tombstone_row(&record)),
+        Table::Grants | Table::Tags | Table::Alarms | Table::Volumes => None,
     }
 }
 

@@ -23,6 +23,61 @@ pub struct KeyRecord {
     pub created: Timestamp,
     /// When it will be destroyed; present exactly while it is pending deletion.
     pub deletion_date: Option<Timestamp>,
+    /// Who manages it.
+    pub manager: KeyManager,
+    /// Its automatic rotation, if that is on. It is kept while the key is disabled or pending deletion (rule ROT-3).
+    pub rotation: Option<RotationSchedule>,
+    /// Its policy, as it was put; `None` for the default policy.
+    pub policy: Option<String>,
+}
+
+/// Who manages a key (AWS KMS API, KeyMetadata, KeyManager).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyManager {
+    /// Whoever made it.
+    Customer,
+    /// The service: it was made when it was first used, and nobody can disable, delete or rotate it (rule ROT-5).
+    Aws,
+}
+
+impl KeyManager {
+    /// AWS's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Customer => "CUSTOMER",
+            Self::Aws => "AWS",
+        }
+    }
+
+    /// The manager of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Customer, Self::Aws].into_iter().find(|manager| manager.name() == name)
+    }
+}
+
+/// When a key rotates by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RotationSchedule {
+    /// Days from one rotation to the next.
+    pub period_days: u32,
+    /// The next rotation; in the past while the key cannot be rotated.
+    pub next: Timestamp,
+}
+
+impl RotationSchedule {
+    /// One that begins at `from`.
+    pub fn from(from: Timestamp, period_days: u32) -> Self {
+        Self { period_days, next: from.plus_days(period_days) }
+    }
+
+    /// The schedule after a rotation at `now`: the next of its dates that is still to come. A date that was missed while nothing
+    /// ran or the key was disabled is not made up for.
+    pub fn after(self, now: Timestamp) -> Self {
+        let period = i64::from(self.period_days) * 86_400_000;
+        let missed = now.as_millis().saturating_sub(self.next.as_millis()).div_euclid(period.max(1));
+        let ahead = missed.saturating_add(1).max(1).saturating_mul(period);
+        Self { next: Timestamp::from_millis(self.next.as_millis().saturating_add(ahead)), ..self }
+    }
 }
 
 /// What started a rotation.
@@ -60,8 +115,36 @@ pub struct MaterialRecord {
     pub version: u32,
     /// The rotation that brought it, and when; `None` for the first.
     pub rotation: Option<(RotationKind, Timestamp)>,
-    /// Its bytes, sealed.
-    pub sealed: SealedMaterial,
+    /// Its bytes, sealed; `None` for imported material that was deleted or has expired.
+    pub sealed: Option<SealedMaterial>,
+    /// What the import said of it; `None` for material that the service made.
+    pub imported: Option<Imported>,
+    /// How many ciphertexts it made, rounded up (rule CR-4).
+    pub uses: u64,
+}
+
+/// What is known of imported material beside its bytes (rules IMP-4 and IMP-5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// When it expires; `None` where it does not.
+    pub valid_to: Option<Timestamp>,
+    /// What people wrote about it.
+    pub description: String,
+    /// Whether it waits for the rotation that makes it current. It is not bound to the key yet.
+    pub pending: bool,
+}
+
+impl MaterialRecord {
+    /// Whether it waits for the rotation that makes it current.
+    pub fn is_pending(&self) -> bool {
+        self.imported.as_ref().is_some_and(|imported| imported.pending)
+    }
+
+    /// When its bytes are to be destroyed, while they are there.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.sealed.as_ref()?;
+        self.imported.as_ref()?.valid_to
+    }
 }
 
 /// A CMK with its backing keys, oldest first.
@@ -74,9 +157,14 @@ pub struct Key {
 }
 
 impl Key {
-    /// The backing key that encrypts; `None` while the key has no material.
+    /// The backing key that encrypts, also while its bytes are not there; `None` for a key that never had any.
     pub fn current(&self) -> Option<&Arc<MaterialRecord>> {
-        self.materials.last()
+        self.materials.iter().rev().find(|material| !material.is_pending())
+    }
+
+    /// The imported backing key that waits for a rotation.
+    pub fn pending(&self) -> Option<&Arc<MaterialRecord>> {
+        self.materials.iter().rev().find(|material| material.is_pending())
     }
 
     /// The backing key of that id.
@@ -84,9 +172,27 @@ impl Key {
         self.materials.iter().rev().find(|material| material.id == id)
     }
 
-    /// Whether no material is missing.
+    /// Whether it has material, and none that belongs to it for good is missing (rule IMP-4).
     pub fn has_all_material(&self) -> bool {
-        !self.materials.is_empty()
+        let mut permanent = self.materials.iter().filter(|material| !material.is_pending()).peekable();
+        permanent.peek().is_some() && permanent.all(|material| material.sealed.is_some())
+    }
+
+    /// The version number of the next backing key.
+    pub fn next_version(&self) -> u32 {
+        self.materials.last().map_or(1, |material| material.version + 1)
+    }
+
+    /// When something is to be done about it: it is destroyed, rotated, or material of it expires.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let expiries = self.materials.iter().filter_map(|material| material.expiry());
+        expiries.chain(self.record.deletion_date).chain(self.next_rotation()).min()
+    }
+
+    /// When it rotates by itself; `None` also while it is in a state in which it does not (rule ROT-3).
+    pub fn next_rotation(&self) -> Option<Timestamp> {
+        let schedule = self.record.rotation?;
+        (self.record.state == KeyState::Enabled).then_some(schedule.next)
     }
 }
 

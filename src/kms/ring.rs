@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::KmsError;
-use super::id::{AliasName, KeyId, Namespace};
+use super::id::{AliasName, KeyId, MaterialId, Namespace};
 use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, Tombstone};
 use crate::clock::Timestamp;
 
@@ -31,7 +31,8 @@ pub struct Keyring {
     keys: BTreeMap<KeyId, Arc<Key>>,
     aliases: BTreeMap<AliasName, Arc<AliasRecord>>,
     tombstones: BTreeMap<KeyId, Arc<Tombstone>>,
-    deletions: BTreeSet<(Timestamp, KeyId)>,
+    /// When something is to be done about which key.
+    due: BTreeSet<(Timestamp, KeyId)>,
 }
 
 impl Keyring {
@@ -43,7 +44,7 @@ impl Keyring {
             keys: BTreeMap::new(),
             aliases: BTreeMap::new(),
             tombstones: BTreeMap::new(),
-            deletions: BTreeSet::new(),
+            due: BTreeSet::new(),
         }
     }
 
@@ -87,9 +88,15 @@ impl Keyring {
         self.tombstones.values()
     }
 
-    /// The key that is to be destroyed next, if its date is not after `now`.
-    pub fn due_deletion(&self, now: Timestamp) -> Option<KeyId> {
-        self.deletions.first().filter(|(date, _)| *date <= now).map(|(_, id)| *id)
+    /// When something is to be done next about a key: it is destroyed, rotated, or material of it expires.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(date, _)| *date)
+    }
+
+    /// The keys about which something is to be done by `now`, with the first of its dates, in the order of those.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, &Arc<Key>)> {
+        let due = self.due.iter().take_while(move |(date, _)| *date <= now);
+        due.filter_map(|(date, id)| Some((*date, self.keys.get(id)?)))
     }
 
     /// Makes `change` happen. A change of something that is not there changes nothing.
@@ -97,6 +104,9 @@ impl Keyring {
         match change {
             Change::PutKey(record) => self.put_key(record),
             Change::PutMaterial(material) => self.put_material(material),
+            Change::RemoveMaterial(key, material) => self.change_key(*key, |key| {
+                key.materials.retain(|known| known.id != *material);
+            }),
             Change::PutAlias(alias) => {
                 self.aliases.insert(alias.name.clone(), Arc::new(alias.clone()));
             }
@@ -114,35 +124,36 @@ impl Keyring {
     }
 
     fn put_key(&mut self, record: &KeyRecord) {
-        let materials = match self.keys.get(&record.id) {
-            Some(key) => {
-                if let Some(date) = key.record.deletion_date {
-                    self.deletions.remove(&(date, record.id));
-                }
-                key.materials.clone()
-            }
-            None => Vec::new(),
-        };
-        if let Some(date) = record.deletion_date {
-            self.deletions.insert((date, record.id));
-        }
-        self.keys.insert(record.id, Arc::new(Key { record: record.clone(), materials }));
+        let new = || Arc::new(Key { record: record.clone(), materials: Vec::new() });
+        self.keys.entry(record.id).or_insert_with(new);
+        self.change_key(record.id, |key| key.record = record.clone());
     }
 
     fn put_material(&mut self, material: &MaterialRecord) {
-        if let Some(key) = self.keys.get_mut(&material.key) {
-            let key = Arc::make_mut(key);
+        self.change_key(material.key, |key| {
             key.materials.retain(|known| known.id != material.id);
             let place = key.materials.partition_point(|known| known.version < material.version);
             key.materials.insert(place, Arc::new(material.clone()));
+        });
+    }
+
+    /// Changes a key and keeps up its date.
+    fn change_key(&mut self, id: KeyId, change: impl FnOnce(&mut Key)) {
+        let Some(key) = self.keys.get_mut(&id) else { return };
+        if let Some(date) = key.next_due() {
+            self.due.remove(&(date, id));
+        }
+        change(Arc::make_mut(key));
+        if let Some(date) = key.next_due() {
+            self.due.insert((date, id));
         }
     }
 
     fn destroy_key(&mut self, tombstone: &Tombstone) {
         if let Some(key) = self.keys.remove(&tombstone.key)
-            && let Some(date) = key.record.deletion_date
+            && let Some(date) = key.next_due()
         {
-            self.deletions.remove(&(date, tombstone.key));
+            self.due.remove(&(date, tombstone.key));
         }
         self.aliases.retain(|_, alias| alias.key != tombstone.key);
         self.bury(tombstone);
@@ -154,8 +165,10 @@ impl Keyring {
 pub enum Change {
     /// A key is made, or its record replaced; its material stays.
     PutKey(KeyRecord),
-    /// A backing key is added or replaced.
+    /// A backing key is added or replaced. Sealed bytes that it no longer has are destroyed.
     PutMaterial(MaterialRecord),
+    /// A backing key goes, record and all: imported material that was never current.
+    RemoveMaterial(KeyId, MaterialId),
     /// An alias is made or replaced.
     PutAlias(AliasRecord),
     /// An alias is removed.
@@ -166,6 +179,24 @@ pub enum Change {
     Bury(Tombstone),
     /// Time is remembered.
     SetClock(ClockRecord),
+}
+
+impl Change {
+    /// Whether it takes sealed bytes out of `ring` that must not stay anywhere.
+    pub fn destroys(&self, ring: &Keyring) -> bool {
+        match self {
+            Self::DestroyKey(_) | Self::RemoveMaterial(..) => true,
+            Self::PutMaterial(new) => {
+                let old = ring.key(new.key).and_then(|key| key.material(new.id));
+                old.is_some_and(|old| old.sealed.is_some() && old.sealed != new.sealed)
+            }
+            Self::PutKey(_)
+            | Self::PutAlias(_)
+            | Self::RemoveAlias(_)
+            | Self::Bury(_)
+            | Self::SetClock(_) => false,
+        }
+    }
 }
 
 /// Why the store failed. Nothing was changed then.

@@ -115,7 +115,7 @@ impl Kms {
     /// `KMSInternalException`: the store or the audit log failed.
     pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
         let ring = self.ring()?;
-        if ring.due_deletion(self.now(&ring)).is_none() {
+        if ring.next_due().is_none_or(|date| date > self.now(&ring)) {
             return Ok(ring);
         }
         self.destroy_due()
@@ -223,7 +223,7 @@ impl Kms {
         let (mut decided, mut touched, mut refused, mut overdue) = (None, Vec::new(), false, false);
         let outcome = self.store.update(&mut |ring| {
             let cx = self.context(operation, ring);
-            overdue = ring.due_deletion(cx.now).is_some();
+            overdue = ring.next_due().is_some_and(|date| date <= cx.now);
             if overdue {
                 return Ok(Vec::new());
             }

@@ -169,7 +169,7 @@ impl Home {
     /// [`StoreFailure`].
     pub fn keyring(&self) -> Result<Arc<Keyring>, StoreFailure> {
         let ring = self.store.ring()?;
-        if ring.due_deletion(self.kms.now(&ring)).is_none() {
+        if ring.next_due().is_none_or(|date| date > self.kms.now(&ring)) {
             return Ok(ring);
         }
         let current = self.kms.current_ring();

@@ -155,7 +155,7 @@ mod tests {
         assert_ne!(encode(Table::Slots, &old), encode(Table::Slots, &with(0.into())));
         assert_ne!(encode(Table::Slots, &old[..4].to_vec()), encode(Table::Slots, &old));
         let values = |table: Table| vec![Value::Null; table.columns().len()];
-        for table in Table::ALL.into_iter().filter(|table| *table != Table::Slots) {
+        for table in Table::ALL.into_iter().filter(|table| table.first_columns() == table.columns().len()) {
             let row = values(table);
             assert_ne!(encode(table, &row), encode(table, &row[1..].to_vec()), "{table:?}: NULL counts");
         }

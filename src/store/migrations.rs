@@ -9,8 +9,11 @@ use super::HomeError;
 use super::database::failure;
 
 /// The migrations in their order; the schema's version is how many of them were made. A released one is never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_slots_made.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_slots_made.sql"),
+    include_str!("migrations/0003_life.sql"),
+];
 
 /// The schema that this version writes.
 pub const CURRENT: u32 = MIGRATIONS.len() as u32;

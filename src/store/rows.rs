@@ -8,7 +8,9 @@ use rusqlite::types::Value;
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
 use crate::kms::id::{AliasName, KeyId, MaterialId};
-use crate::kms::key::{AliasRecord, KeyRecord, MaterialRecord, RotationKind, Tombstone};
+use crate::kms::key::{
+    AliasRecord, Imported, KeyManager, KeyRecord, MaterialRecord, RotationKind, RotationSchedule, Tombstone,
+};
 use crate::kms::material::SealedMaterial;
 use crate::kms::state::{KeyState, Origin};
 
@@ -30,12 +32,30 @@ pub enum Table {
     Aliases,
     /// What is left of destroyed CMKs.
     Tombstones,
+    /// Who may use a CMK beside those whom its policy lets.
+    Grants,
+    /// Tags of CMKs.
+    Tags,
+    /// What is done when a CMK is used that should not be.
+    Alarms,
+    /// Encrypted directories that the home knows of.
+    Volumes,
 }
 
 impl Table {
     /// Every table, each after those that its rows refer to.
-    pub const ALL: [Self; 6] =
-        [Self::Meta, Self::Slots, Self::Keys, Self::Materials, Self::Aliases, Self::Tombstones];
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Slots,
+        Self::Keys,
+        Self::Materials,
+        Self::Aliases,
+        Self::Tombstones,
+        Self::Grants,
+        Self::Tags,
+        Self::Alarms,
+        Self::Volumes,
+    ];
 
     /// Its name in the database.
     pub const fn name(self) -> &'static str {
@@ -46,6 +66,10 @@ impl Table {
             Self::Materials => "materials",
             Self::Aliases => "aliases",
             Self::Tombstones => "tombstones",
+            Self::Grants => "grants",
+            Self::Tags => "tags",
+            Self::Alarms => "alarms",
+            Self::Volumes => "volumes",
         }
     }
 
@@ -54,10 +78,46 @@ impl Table {
         match self {
             Self::Meta => &["name", "value"],
             Self::Slots => &["id", "kind", "parameters", "salt", "sealed", "made"],
-            Self::Keys => &["id", "state", "origin", "description", "created", "deletion_date"],
-            Self::Materials => &["id", "key_id", "version", "rotation", "rotated", "sealed"],
+            Self::Keys => &[
+                "id",
+                "state",
+                "origin",
+                "description",
+                "created",
+                "deletion_date",
+                "manager",
+                "rotation_period",
+                "rotation_next",
+                "policy",
+            ],
+            Self::Materials => &[
+                "id",
+                "key_id",
+                "version",
+                "rotation",
+                "rotated",
+                "sealed",
+                "import",
+                "valid_to",
+                "description",
+                "uses",
+            ],
             Self::Aliases => &["name", "key_id", "created", "updated"],
             Self::Tombstones => &["key_id", "arn", "created", "deleted"],
+            Self::Grants => &[
+                "id",
+                "key_id",
+                "name",
+                "grantee",
+                "retiring",
+                "operations",
+                "constraints",
+                "issuer",
+                "created",
+            ],
+            Self::Tags => &["id", "key_id", "tag", "value"],
+            Self::Alarms => &["name", "key_id", "watch", "action", "period", "created"],
+            Self::Volumes => &["id", "path", "seen", "counted", "usage"],
         }
     }
 
@@ -66,9 +126,22 @@ impl Table {
     pub const fn first_columns(self) -> usize {
         match self {
             Self::Slots => 5,
-            Self::Meta | Self::Keys | Self::Materials | Self::Aliases | Self::Tombstones => {
-                self.columns().len()
-            }
+            Self::Keys | Self::Materials => 6,
+            Self::Meta
+            | Self::Aliases
+            | Self::Tombstones
+            | Self::Grants
+            | Self::Tags
+            | Self::Alarms
+            | Self::Volumes => self.columns().len(),
+        }
+    }
+
+    /// The schema that it came with. A home that was made before has no head for it until it is opened.
+    pub const fn since(self) -> u32 {
+        match self {
+            Self::Meta | Self::Slots | Self::Keys | Self::Materials | Self::Aliases | Self::Tombstones => 1,
+            Self::Grants | Self::Tags | Self::Alarms | Self::Volumes => 3,
         }
     }
 }
@@ -87,12 +160,33 @@ pub fn key_row(key: &KeyRecord) -> Row {
         key.description.clone().into(),
         key.created.as_millis().into(),
         key.deletion_date.map(Timestamp::as_millis).into(),
+        // A key of a customer is what it was before the column was.
+        (key.manager != KeyManager::Customer).then(|| key.manager.name().to_owned()).into(),
+        key.rotation.map(|schedule| i64::from(schedule.period_days)).into(),
+        key.rotation.map(|schedule| schedule.next.as_millis()).into(),
+        key.policy.clone().into(),
     ]
 }
 
 /// The CMK of a row; `None` where the row is not one that [`key_row`] writes.
 pub fn key_record(row: &Row) -> Option<KeyRecord> {
-    let [id, state, origin, description, created, deletion_date] = row.as_slice() else { return None };
+    let [id, state, origin, description, created, deletion_date, manager, period, next, policy] =
+        row.as_slice()
+    else {
+        return None;
+    };
+    let manager = match optional(manager, |value| KeyManager::from_name(text(value)?))? {
+        None => KeyManager::Customer,
+        Some(KeyManager::Aws) => KeyManager::Aws,
+        Some(KeyManager::Customer) => return None,
+    };
+    let rotation = match (optional(period, integer)?, optional(next, time)?) {
+        (Some(period), Some(next)) => {
+            Some(RotationSchedule { period_days: u32::try_from(period).ok()?, next })
+        }
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return None,
+    };
     let state = KeyState::from_name(text(state)?)?;
     let deletion_date = optional(deletion_date, time)?;
     // The one state is the truth; the date belongs to it and must not tell another story (rule ST-2).
@@ -103,6 +197,9 @@ pub fn key_record(row: &Row) -> Option<KeyRecord> {
         description: text(description)?.to_owned(),
         created: time(created)?,
         deletion_date,
+        manager,
+        rotation,
+        policy: optional(policy, text)?.map(str::to_owned),
     })
 }
 
@@ -114,13 +211,27 @@ pub fn material_row(material: &MaterialRecord) -> Row {
         i64::from(material.version).into(),
         material.rotation.map(|(kind, _)| kind.name().to_owned()).into(),
         material.rotation.map(|(_, date)| date.as_millis()).into(),
-        material.sealed.as_sealed().to_vec().into(),
+        material.sealed.as_ref().map_or(&[][..], SealedMaterial::as_sealed).to_vec().into(),
+        material.imported.as_ref().map(|imported| import_name(imported).to_owned()).into(),
+        material.imported.as_ref().and_then(|imported| imported.valid_to).map(Timestamp::as_millis).into(),
+        material.imported.as_ref().map(|imported| imported.description.clone()).into(),
+        (material.uses > 0).then(|| i64::try_from(material.uses).unwrap_or(i64::MAX)).into(),
     ]
+}
+
+const fn import_name(imported: &Imported) -> &'static str {
+    match imported.pending {
+        false => "PERMANENT",
+        true => "PENDING",
+    }
 }
 
 /// The backing key of a row; `None` where the row is not one that [`material_row`] writes.
 pub fn material_record(row: &Row) -> Option<MaterialRecord> {
-    let [id, key, version, kind, rotated, sealed] = row.as_slice() else { return None };
+    let [id, key, version, kind, rotated, sealed, import, valid_to, description, uses] = row.as_slice()
+    else {
+        return None;
+    };
     let kind = optional(kind, |value| RotationKind::from_name(text(value)?))?;
     let rotation = match (kind, optional(rotated, time)?) {
         (Some(kind), Some(date)) => Some((kind, date)),
@@ -128,13 +239,38 @@ pub fn material_record(row: &Row) -> Option<MaterialRecord> {
         (Some(_), None) | (None, Some(_)) => return None,
     };
     let Value::Blob(sealed) = sealed else { return None };
+    let imported = imported(import, valid_to, description)?;
+    // Only imported material can be missing.
+    let sealed = match sealed.is_empty() {
+        true if imported.is_none() => return None,
+        true => None,
+        false => Some(SealedMaterial::from_sealed(sealed.clone())),
+    };
+    let uses = match optional(uses, integer)? {
+        None => 0,
+        Some(uses) => u64::try_from(uses).ok().filter(|uses| *uses > 0)?,
+    };
     Some(MaterialRecord {
         id: MaterialId::parse(text(id)?)?,
         key: KeyId::parse(text(key)?)?,
         version: u32::try_from(integer(version)?).ok()?,
         rotation,
-        sealed: SealedMaterial::from_sealed(sealed.clone()),
+        sealed,
+        imported,
+        uses,
     })
+}
+
+/// What an import said; `None` where the columns tell no story, `Some(None)` where there was none.
+fn imported(import: &Value, valid_to: &Value, description: &Value) -> Option<Option<Imported>> {
+    let (valid_to, description) = (optional(valid_to, time)?, optional(description, text)?);
+    let pending = match (optional(import, text)?, &valid_to, description) {
+        (None, None, None) => return Some(None),
+        (Some("PERMANENT"), _, Some(_)) => false,
+        (Some("PENDING"), _, Some(_)) => true,
+        _ => return None,
+    };
+    Some(Some(Imported { valid_to, description: description.unwrap_or_default().to_owned(), pending }))
 }
 
 /// The row of an alias.

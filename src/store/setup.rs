@@ -124,6 +124,7 @@ fn fill(waiting: &Path, slots: &[Slot], root: &RootKey, options: &SetupOptions) 
         (fact::ACCOUNT, options.account.clone().into()),
         (fact::REGION, options.region.clone().into()),
         (fact::LATEST, SystemClock.now().as_millis().into()),
+        (fact::SCHEMA, i64::from(migrations::CURRENT).into()),
     ]
     .map(|(name, value)| (Table::Meta, meta_row(name, value)))
     .into();

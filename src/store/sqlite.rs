@@ -26,7 +26,7 @@ use super::tables::{self, StoredHead, Writer, fact};
 use super::{HomeError, database, migrations};
 use crate::kms::KmsError;
 use crate::kms::error::Cause;
-use crate::kms::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
+use crate::kms::ring::{Decision, KeyStore, Keyring, StoreFailure};
 use crate::sys::{self, WalHeader};
 
 /// How long a destruction waits for readers of the write-ahead log. Nothing else is answered meanwhile.
@@ -66,6 +66,8 @@ struct Loaded {
     ledger: Ledger,
     /// [`fact::UNCLEAN`].
     unclean: Option<i64>,
+    /// The schema up to which tables have heads.
+    headed: u32,
 }
 
 impl SqliteStore {
@@ -83,8 +85,24 @@ impl SqliteStore {
             seen: AtomicI64::new(0),
             cannot_clean: AtomicBool::new(false),
         };
-        store.current()?;
+        if store.current()?.headed < migrations::CURRENT {
+            store.complete_heads()?;
+        }
         Ok(store)
+    }
+
+    /// Gives a head to each table that came with a later schema: from then on, that it is empty is authenticated.
+    fn complete_heads(&self) -> Result<(), HomeError> {
+        let mut connection = self.connection.lock();
+        let (transaction, mut after) = self.begin(&mut connection)?;
+        if after.headed >= migrations::CURRENT {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut after.headed, migrations::CURRENT);
+        after.ledger.generation += 1;
+        let (known, schema) = (tables::headed_fact(before), i64::from(migrations::CURRENT));
+        self.writer(&transaction, &mut after.ledger).set_fact(fact::SCHEMA, known, Some(schema))?;
+        self.commit(transaction, after)
     }
 
     /// The home's own id.
@@ -161,7 +179,7 @@ impl SqliteStore {
                 ledger.generation
             )));
         }
-        let mut read = Vec::new();
+        let (mut read, mut headed) = (Vec::new(), 0);
         for table in Table::ALL {
             let rows = tables::read_table(connection, &self.path, table)?;
             for (row, mac) in &rows {
@@ -170,13 +188,20 @@ impl SqliteStore {
                 }
                 ledger.add(&self.keys, table, row);
             }
-            self.check_head(&ledger, &heads, table)?;
+            if table == Table::Meta {
+                headed = tables::headed_schema(&rows);
+            }
+            // A head that is not there yet authenticates nothing, and there is nothing yet.
+            let is_new = table.since() > headed && rows.is_empty();
+            if !is_new || heads.iter().any(|head| head.name == table.name()) {
+                self.check_head(&ledger, &heads, table)?;
+            }
             read.push((table, rows));
         }
         let built = tables::build(&read)?;
         self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
         let (ring, home, slots) = (Arc::new(built.ring), built.home.into(), built.slots.into());
-        Ok(Loaded { version, stamp, log: None, home, slots, ring, ledger, unclean: built.unclean })
+        Ok(Loaded { version, stamp, log: None, home, slots, ring, ledger, unclean: built.unclean, headed })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
@@ -186,7 +211,7 @@ impl SqliteStore {
                 && head.rows == ledger.rows(table)
                 && self.keys_fit(ledger, table, &head.mac)
         });
-        if authentic && heads.len() == Table::ALL.len() {
+        if authentic && heads.len() <= Table::ALL.len() {
             return Ok(());
         }
         Err(HomeError::Tampered(format!(
@@ -210,11 +235,12 @@ impl SqliteStore {
         let mut ring = (*before.ring).clone();
         after.ledger.generation += 1;
         let mut writer = self.writer(&transaction, &mut after.ledger);
+        let mut destroys = false;
         for change in &changes {
+            destroys |= change.destroys(&ring);
             writer.write(&ring, change)?;
             ring.apply(change);
         }
-        let destroys = changes.iter().any(|change| matches!(change, Change::DestroyKey(_)));
         if destroys {
             after.unclean = Some(writer.mark_unclean(before.unclean)?);
         }

@@ -27,7 +27,17 @@ pub mod fact {
     pub const SIMULATED_OFFSET: &str = "simulated-offset";
     /// The generation of the last destruction, while copies of what it destroyed may be in the database's files.
     pub const UNCLEAN: &str = "unclean";
+    /// The schema up to which every table has a head; absent in a home that was made before schema 3 and not opened since.
+    pub const SCHEMA: &str = "schema";
 }
+
+/// What the fact says where tables have heads up to `schema`.
+pub fn headed_fact(schema: u32) -> Option<i64> {
+    (schema > FIRST_HEADED).then_some(i64::from(schema))
+}
+
+/// The schema of homes that do not say up to which one their tables have heads.
+const FIRST_HEADED: u32 = 2;
 
 /// Writes the first rows of a new home.
 ///
@@ -88,6 +98,10 @@ impl Writer<'_> {
                 let old = ring.key(material.key).and_then(|key| key.material(material.id));
                 let old = old.map(|old| rows::material_row(old));
                 self.replace(Table::Materials, old, Some(rows::material_row(material)))
+            }
+            Change::RemoveMaterial(key, material) => {
+                let old = ring.key(*key).and_then(|key| key.material(*material));
+                self.replace(Table::Materials, old.map(|old| rows::material_row(old)), None)
             }
             Change::PutAlias(alias) => {
                 let old = ring.alias(&alias.name).map(|old| rows::alias_row(old));
@@ -305,6 +319,13 @@ pub struct Built {
     pub unclean: Option<i64>,
 }
 
+/// The schema up to which tables have heads, by the rows of [`Table::Meta`]: those that came later are still empty.
+pub fn headed_schema(rows: &[StoredRow]) -> u32 {
+    let fact = rows.iter().find(|(row, _)| row.first().and_then(rows::text) == Some(fact::SCHEMA));
+    let schema = fact.and_then(|(row, _)| rows::integer(row.get(1)?));
+    schema.and_then(|schema| u32::try_from(schema).ok()).unwrap_or(FIRST_HEADED)
+}
+
 /// What verified rows say.
 ///
 /// # Errors
@@ -338,6 +359,7 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
                 Table::Materials => rows::material_record(row).map(Change::PutMaterial),
                 Table::Aliases => rows::alias_record(row).map(Change::PutAlias),
                 Table::Tombstones => rows::tombstone_record(row).map(Change::Bury),
+                Table::Grants | Table::Tags | Table::Alarms | Table::Volumes => None,
             };
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }

@@ -16,7 +16,7 @@ fn schedule(service: &Service, key: &Key, days: u32) {
 fn sealed(service: &Service, key: &Key) -> Vec<Vec<u8>> {
     let ring = service.home.keyring().unwrap();
     let key = ring.key(KeyId::parse(&key.id).unwrap()).unwrap();
-    key.materials.iter().map(|material| material.sealed.as_sealed().to_vec()).collect()
+    key.materials.iter().map(|material| material.sealed.as_ref().unwrap().as_sealed().to_vec()).collect()
 }
 
 /// The bytes of every file of the home.

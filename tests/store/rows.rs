@@ -233,13 +233,13 @@ fn a_schema_that_was_altered_is_refused() {
 #[test]
 fn a_version_of_the_format_that_was_altered_is_refused() {
     let original = Fixture::full();
-    for version in [0, 1, 3, 77, -1, i32::MAX, i32::MIN] {
+    for version in [0, 1, 2, 4, 77, -1, i32::MAX, i32::MIN] {
         let copy = original.copy();
         copy.connect().pragma_update(None, "user_version", version).unwrap();
         let error = refusal(&copy, &format!("user_version {version}"));
         match version {
-            3.. => assert!(
-                matches!(error, HomeError::NewerFormat { found, supported: 2 } if found == version as u32),
+            4.. => assert!(
+                matches!(error, HomeError::NewerFormat { found, supported: 3 } if found == version as u32),
                 "{error}"
             ),
             _ => assert!(matches!(error, HomeError::Corrupted(..) | HomeError::Tampered(_)), "{error}"),

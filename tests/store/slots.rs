@@ -312,4 +312,7 @@ fn a_home_of_the_first_version_opens_and_its_slot_can_be_changed() {
     assert!(home.slot(1).unwrap().made.is_some());
     drop(home);
     assert_eq!(fixture.open().keyring().unwrap().keys().count(), 3);
+    // From then on the tables that came later are authenticated like the others, empty as they are.
+    fixture.connect().execute("DELETE FROM heads WHERE name = 'grants'", []).unwrap();
+    assert!(matches!(refusal(&fixture, "a later head removed"), HomeError::Tampered(_)));
 }

@@ -17,6 +17,7 @@ use crate::kms::fields::{Fields, base64};
 use crate::kms::key::{Key, MaterialRecord};
 use crate::kms::material::BackingKey;
 use crate::kms::reference::{self, Form};
+use crate::kms::state::KeyState;
 use crate::kms::{AwsError, KmsError};
 
 /// Bytes that Encrypt takes.
@@ -80,7 +81,12 @@ pub(in crate::kms) fn open<'a>(
 }
 
 fn backing_key<'m>(cx: &Context<'_>, material: &'m MaterialRecord) -> Result<&'m BackingKey, KmsError> {
-    cx.sealer.open(material.key, material.id, &material.sealed).map_err(|_| {
+    let Some(sealed) = &material.sealed else {
+        let arn = cx.ring.namespace().key_arn(material.key);
+        let why = format!("{arn} {}", KeyState::PendingImport.predicate());
+        return Err(KmsError::new(AwsError::InvalidState, why));
+    };
+    cx.sealer.open(material.key, material.id, sealed).map_err(|_| {
         let (key, version) = (material.key, material.version);
         KmsError::failed(
             Cause::Tampered,

@@ -7,7 +7,7 @@ use super::{Context, Decode, Reply, Request};
 use crate::clock::Timestamp;
 use crate::kms::fields::{Fields, not_supported};
 use crate::kms::id::{KeyId, Namespace};
-use crate::kms::key::{Key, KeyRecord, MaterialRecord};
+use crate::kms::key::{Key, KeyManager, KeyRecord, MaterialRecord};
 use crate::kms::page::PageRequest;
 use crate::kms::reference::Form;
 use crate::kms::ring::Change;
@@ -115,13 +115,18 @@ impl Request for CreateKey {
             description: self.description.clone(),
             created: cx.now,
             deletion_date: None,
+            manager: KeyManager::Customer,
+            rotation: None,
+            policy: None,
         };
         let material = material.map(|(id, sealed)| MaterialRecord {
             id,
             key: record.id,
             version: 1,
             rotation: None,
-            sealed,
+            sealed: Some(sealed),
+            imported: None,
+            uses: 0,
         });
         let key = Key { record, materials: material.into_iter().map(Into::into).collect() };
         cx.touched.borrow_mut().push(cx.arn(&key));
@@ -197,7 +202,7 @@ impl KeyMetadata {
             key_state: record.state.name(),
             deletion_date: record.deletion_date.map(Timestamp::as_seconds_f64),
             origin: record.origin.name(),
-            key_manager: "CUSTOMER",
+            key_manager: record.manager.name(),
             customer_master_key_spec: SYMMETRIC,
             key_spec: SYMMETRIC,
             encryption_algorithms: [SYMMETRIC],

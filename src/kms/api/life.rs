@@ -153,15 +153,10 @@ fn transition(
 
 /// The destruction of every key whose deletion date is not after `now`, in the order of those dates.
 pub(in crate::kms) fn due_deletions(ring: &Keyring, now: Timestamp) -> Vec<Tombstone> {
-    let mut due: Vec<&Key> = ring
-        .keys()
-        .map(AsRef::as_ref)
-        .filter(|key| key.record.deletion_date.is_some_and(|date| date <= now))
-        .filter(|key| next(key.record.state, Event::DeletionDue) == Next::Destroyed)
-        .collect();
-    due.sort_by_key(|key| key.record.deletion_date);
-    due.into_iter()
-        .map(|key| Tombstone {
+    ring.due(now)
+        .filter(|(_, key)| key.record.deletion_date.is_some_and(|date| date <= now))
+        .filter(|(_, key)| next(key.record.state, Event::DeletionDue) == Next::Destroyed)
+        .map(|(_, key)| Tombstone {
             key: key.record.id,
             arn: ring.namespace().key_arn(key.record.id),
             created: key.record.created,

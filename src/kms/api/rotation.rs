@@ -62,9 +62,16 @@ fn is_on_demand(material: &MaterialRecord) -> bool {
 
 /// A fresh backing key after the current one.
 fn next_material(cx: &Context<'_>, key: &Key, kind: RotationKind) -> MaterialRecord {
-    let version = key.current().map_or(1, |material| material.version + 1);
     let (id, sealed) = cx.sealer.generate(key.record.id);
-    MaterialRecord { id, key: key.record.id, version, rotation: Some((kind, cx.now)), sealed }
+    MaterialRecord {
+        id,
+        key: key.record.id,
+        version: key.next_version(),
+        rotation: Some((kind, cx.now)),
+        sealed: Some(sealed),
+        imported: None,
+        uses: 0,
+    }
 }
 
 #[derive(Debug)]

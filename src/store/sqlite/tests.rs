@@ -6,8 +6,9 @@ use std::fs;
 use super::*;
 use crate::clock::Timestamp;
 use crate::kms::id::{KeyId, MaterialId};
-use crate::kms::key::{KeyRecord, MaterialRecord, RotationKind, Tombstone};
+use crate::kms::key::{KeyManager, KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use crate::kms::material::SealedMaterial;
+use crate::kms::ring::Change;
 use crate::kms::state::{KeyState, Origin};
 use crate::store::root::RootKey;
 use crate::store::slot::SlotSecret;
@@ -59,6 +60,9 @@ fn key(state: &mut u64) -> KeyRecord {
         description: String::new(),
         created: Timestamp::from_millis(0),
         deletion_date: None,
+        manager: KeyManager::Customer,
+        rotation: None,
+        policy: None,
     }
 }
 
@@ -66,7 +70,7 @@ fn material(state: &mut u64, key: KeyId, version: u32) -> MaterialRecord {
     let rotation = (version > 1).then_some((RotationKind::OnDemand, Timestamp::from_millis(1 << 40)));
     let id = MaterialId::from_bytes(bytes(state));
     let sealed = SealedMaterial::from_sealed(bytes::<SEALED_LEN>(state).to_vec());
-    MaterialRecord { id, key, version, rotation, sealed }
+    MaterialRecord { id, key, version, rotation, sealed: Some(sealed), imported: None, uses: 0 }
 }
 
 fn destroy(store: &SqliteStore, key: KeyId) -> Change {
@@ -109,7 +113,7 @@ fn del_3_no_copy_of_a_destroyed_row_is_left_in_a_page_that_it_was_moved_from() {
     let sealed: HashSet<Vec<u8>> = doomed
         .iter()
         .flat_map(|id| &ring.key(*id).unwrap().materials)
-        .map(|material| material.sealed.as_sealed().to_vec())
+        .map(|material| material.sealed.as_ref().unwrap().as_sealed().to_vec())
         .collect();
     assert_eq!(left(dir.path(), &sealed), sealed.len(), "the search finds what is there");
     for batch in 0..5 {
