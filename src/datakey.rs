@@ -28,6 +28,11 @@ impl KeyArn {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The key's id in it: what follows the last slash.
+    pub fn id(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for KeyArn {
@@ -190,6 +195,12 @@ pub trait DataKeys: Send + Sync {
     /// Records what happened to a file of `volume` under `key`. Nothing is given for it, so a record that cannot be written is
     /// logged and no error.
     fn report(&self, volume: &str, path: &str, key: Option<&KeyArn>, incident: &Incident);
+
+    /// Has the key service do what dates have brought (a rotation, a deletion, an expiry), also where no key is in use.
+    ///
+    /// # Errors
+    /// [`DataKeyError::Failed`]: it is tried again at the next use.
+    fn keep_time(&self) -> Result<(), DataKeyError>;
 
     /// What `key` permits now. Not recorded.
     ///

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::error::{CliError, Result};
-use super::exit::{self, Code};
+use super::error::Result;
+use super::exit::Code;
 use super::{done, home, print};
+use crate::kms::id::AliasName;
 use crate::volume::Volume;
 
 /// Make an encrypted directory.
@@ -14,20 +15,15 @@ use crate::volume::Volume;
 pub struct Init {
     /// An empty directory, or one that is to be made
     dir: PathBuf,
-    /// The key of new files, which must be named: a key id, ARN or alias. An alias is resolved whenever a file is made
-    #[arg(long)]
-    key: Option<String>,
+    /// The key of new files: a key id, ARN or alias. An alias is resolved whenever a file is made
+    #[arg(long, default_value = AliasName::MANAGED)]
+    key: String,
 }
 
 impl Init {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let home = home::open(given)?;
-        let key = self.key.ok_or_else(|| {
-            CliError::new(exit::USAGE, "no key is named for the files of the volume").hint(
-                "kmsfs kms create-key and kmsfs kms create-alias --alias-name alias/NAME --target-key-id ID make one; \
-                 then kmsfs init DIR --key alias/NAME",
-            )
-        })?;
+        let key = self.key;
         let arn = home.data_keys().resolve(&key)?;
         let volume = Volume::init(&self.dir, &key, &*home.authenticator())?;
         let named = if key == arn.as_str() { String::new() } else { format!(", at present {arn}") };

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Caller, KmsError, Operation, Via};
+use super::{Caller, KmsError, Operation, ServiceEvent, Via};
 use crate::clock::Timestamp;
 use crate::context::EncryptionContext;
 use crate::crypto::rng;
@@ -46,6 +46,8 @@ pub struct AuditEvent<'a> {
     response_elements: (),
     #[serde(skip_serializing_if = "Option::is_none")]
     additional_event_data: Option<OfFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_event_details: Option<Details>,
     #[serde(rename = "requestID", serialize_with = "as_text")]
     request_id: Uuid,
     #[serde(rename = "eventID", serialize_with = "as_text")]
@@ -96,6 +98,46 @@ enum Identity<'a> {
 enum OfFile<'a> {
     Asked { volume: &'a str, path: &'a str, uid: u32, pid: u32 },
     Happened { volume: &'a str, path: &'a str, detail: Option<&'a str> },
+}
+
+/// What the service did by itself (AWS KMS Developer Guide, "RotateKey", "DeleteExpiredKeyMaterial").
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Details {
+    Key {
+        key_id: String,
+    },
+    Material {
+        key_id: String,
+        key_material_id: String,
+    },
+    Rotation {
+        key_id: String,
+        rotation_type: &'static str,
+        key_origin: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        previous_key_material_id: Option<String>,
+        current_key_material_id: String,
+    },
+}
+
+impl Details {
+    fn of(event: &ServiceEvent) -> Self {
+        let key_id = event.key().id().to_owned();
+        match event {
+            ServiceEvent::DeleteKey(_) | ServiceEvent::CreateManagedKey(_) => Self::Key { key_id },
+            ServiceEvent::DeleteExpiredKeyMaterial(_, material) => {
+                Self::Material { key_id, key_material_id: material.to_string() }
+            }
+            ServiceEvent::RotateKey { kind, origin, previous, current, .. } => Self::Rotation {
+                key_id,
+                rotation_type: kind.name(),
+                key_origin: origin.name(),
+                previous_key_material_id: previous.map(|material| material.to_string()),
+                current_key_material_id: current.to_string(),
+            },
+        }
+    }
 }
 
 /// A key that it was about.
@@ -164,8 +206,11 @@ impl<'a> AuditEvent<'a> {
     }
 
     /// The record of something that the service did by itself, such as the destruction of a key whose date has come.
-    pub fn of_service(scene: &Scene<'a>, name: &'a str, touched: &'a [KeyArn]) -> Self {
-        Self::bare(scene, name, "AwsServiceEvent", touched)
+    pub fn of_service(scene: &Scene<'a>, event: &'a ServiceEvent) -> Self {
+        Self {
+            service_event_details: Some(Details::of(event)),
+            ..Self::bare(scene, event.name(), "AwsServiceEvent", std::slice::from_ref(event.key()))
+        }
     }
 
     /// The record of something that a mount, or the command `tool`, found or did to a file, which no caller asked for.
@@ -182,7 +227,7 @@ impl<'a> AuditEvent<'a> {
             user_agent: tool.unwrap_or(MOUNT),
             additional_event_data: Some(OfFile::Happened { volume, path, detail }),
             read_only: true,
-            ..Self::of_service(scene, name, touched)
+            ..Self::bare(scene, name, "AwsServiceEvent", touched)
         }
     }
 
@@ -219,6 +264,7 @@ impl<'a> AuditEvent<'a> {
             request_parameters: None,
             response_elements: (),
             additional_event_data: None,
+            service_event_details: None,
             request_id,
             event_id,
             read_only: false,
@@ -312,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line() {
-        let event = AuditEvent::of_service(&scene(), "DeleteKey", &[]);
+        let event = ServiceEvent::DeleteKey(KeyArn::new("arn:aws:kms:us-east-1:000000000000:key/k"));
+        let event = AuditEvent::of_service(&scene(), &event);
         let line = event.to_line();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(line.last(), Some(&b'\n'));

@@ -14,6 +14,8 @@ pub enum AwsError {
     AlreadyExists,
     /// Something else is going on with this key.
     Conflict,
+    /// No custom key store of that id is known.
+    CustomKeyStoreNotFound,
     /// The key is disabled.
     Disabled,
     /// A dry run would have succeeded.
@@ -57,6 +59,7 @@ impl AwsError {
             Self::AccessDenied => "AccessDeniedException",
             Self::AlreadyExists => "AlreadyExistsException",
             Self::Conflict => "ConflictException",
+            Self::CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException",
             Self::Disabled => "DisabledException",
             Self::DryRunOperation => "DryRunOperationException",
             Self::IncorrectKey => "IncorrectKeyException",

@@ -46,6 +46,11 @@ impl FileKeys {
         Self { tool: Some(name), ..self }
     }
 
+    /// The first use of the service's own alias makes its key.
+    fn make_managed_if_named(&self, name: &str) -> Result<(), DataKeyError> {
+        self.kms.make_managed_if_named(name).map_err(|error| DataKeyError::Failed(error.words()))
+    }
+
     /// Runs `work` on the keyring as it is, and records how it ended.
     fn recorded<T>(
         &self,
@@ -87,6 +92,7 @@ fn about(key: &str) -> impl FnOnce(KmsError) -> Refusal {
 
 impl DataKeys for FileKeys {
     fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError> {
+        self.make_managed_if_named(key)?;
         let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
         let found = reference::find(&ring, key, Form::Any).map_err(|error| explain(&ring, key, &error))?;
         Ok(ring.namespace().key_arn(found.record.id))
@@ -104,6 +110,7 @@ impl DataKeys for FileKeys {
         key: &str,
         context: &EncryptionContext,
     ) -> Result<(DataKey, WrappedDataKey), DataKeyError> {
+        self.make_managed_if_named(key)?;
         self.recorded(Operation::GenerateDataKey, asker, parameters(key, context), |cx| {
             let data_key = DataKey::random();
             let wrapped = wrap(cx, key, context, &data_key)?;
@@ -141,6 +148,7 @@ impl DataKeys for FileKeys {
         to: Option<&str>,
     ) -> Result<WrappedDataKey, DataKeyError> {
         let to = to.unwrap_or(wrapped.key.as_str());
+        self.make_managed_if_named(to)?;
         let parameters = move_parameters(wrapped.key.as_str(), to, context);
         self.recorded(Operation::ReEncrypt, asker, Parameters::Read(&parameters), |cx| {
             let data_key = unwrap(cx, wrapped, context)?;
@@ -162,6 +170,10 @@ impl DataKeys for FileKeys {
         if let Err(error) = recorded {
             log::error!("{name} of {path} is not recorded: {error}");
         }
+    }
+
+    fn keep_time(&self) -> Result<(), DataKeyError> {
+        self.kms.current_ring().map(drop).map_err(|error| DataKeyError::Failed(error.words()))
     }
 
     fn state(&self, key: &KeyArn) -> Result<Usability, DataKeyError> {
@@ -227,6 +239,7 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
         AwsError::Internal => DataKeyError::Failed(error.words()),
         AwsError::AlreadyExists
         | AwsError::Conflict
+        | AwsError::CustomKeyStoreNotFound
         | AwsError::DryRunOperation
         | AwsError::InvalidAliasName
         | AwsError::InvalidArn

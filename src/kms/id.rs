@@ -88,8 +88,16 @@ impl AliasName {
     pub const PREFIX: &str = "alias/";
     /// What the aliases of AWS managed keys begin with.
     pub const RESERVED_PREFIX: &str = "alias/aws/";
+    /// The alias of the one key that the service itself manages: that of volumes whose maker named none.
+    pub const MANAGED: &str = "alias/aws/kmsfs";
     /// Characters at most, with the prefix.
     pub const MAX_LEN: usize = 256;
+
+    /// [`AliasName::MANAGED`], where `text` is it or an ARN of it.
+    pub fn managed_in(text: &str) -> Option<Self> {
+        let name = text.rsplit(':').next().filter(|name| *name == Self::MANAGED)?;
+        Some(Self(name.to_owned()))
+    }
 
     /// Reads a name that is well formed.
     pub fn parse(text: &str) -> Option<Self> {

@@ -74,8 +74,8 @@ impl RotationSchedule {
     /// ran or the key was disabled is not made up for.
     pub fn after(self, now: Timestamp) -> Self {
         let period = i64::from(self.period_days) * 86_400_000;
-        let missed = now.as_millis().saturating_sub(self.next.as_millis()).div_euclid(period.max(1));
-        let ahead = missed.saturating_add(1).max(1).saturating_mul(period);
+        let missed = now.as_millis().saturating_sub(self.next.as_millis()).max(0) / period.max(1);
+        let ahead = missed.saturating_add(1).saturating_mul(period);
         Self { next: Timestamp::from_millis(self.next.as_millis().saturating_add(ahead)), ..self }
     }
 }

@@ -8,6 +8,7 @@ mod api;
 pub mod audit;
 pub mod caller;
 pub mod ciphertext;
+pub mod due;
 pub mod error;
 pub mod fields;
 pub mod files;
@@ -22,6 +23,7 @@ pub mod service;
 pub mod state;
 
 pub use caller::{Caller, Via};
+pub use due::ServiceEvent;
 pub use error::{AwsError, Cause, KmsError};
 pub use operation::Operation;
 pub use service::{KeyChange, Kms, StateObserver};

@@ -82,6 +82,8 @@ impl Operation {
             | Self::DeleteAlias
             | Self::EnableKey
             | Self::DisableKey
+            | Self::EnableKeyRotation
+            | Self::DisableKeyRotation
             | Self::RotateKeyOnDemand
             | Self::GetKeyRotationStatus
             | Self::ListKeyRotations
@@ -101,10 +103,63 @@ impl Operation {
             | Self::ListResourceTags
             | Self::RetireGrant
             | Self::RevokeGrant
-            | Self::EnableKeyRotation
-            | Self::DisableKeyRotation
             | Self::TagResource
             | Self::UntagResource
+            | Self::GetParametersForImport
+            | Self::ImportKeyMaterial
+            | Self::DeleteImportedKeyMaterial => false,
+        }
+    }
+
+    /// Whether it makes the key of the service's own alias where it names that for the first time.
+    pub const fn makes_managed_keys(self) -> bool {
+        matches!(
+            self,
+            Self::Encrypt
+                | Self::ReEncrypt
+                | Self::GenerateDataKey
+                | Self::GenerateDataKeyWithoutPlaintext
+                | Self::DescribeKey
+        )
+    }
+
+    /// Whether a caller may have it done to a key that the service manages: use and looks, and nothing that changes the key
+    /// (rule ROT-5).
+    pub const fn is_for_managed_keys(self) -> bool {
+        match self {
+            Self::Encrypt
+            | Self::Decrypt
+            | Self::ReEncrypt
+            | Self::GenerateDataKey
+            | Self::GenerateDataKeyWithoutPlaintext
+            | Self::CreateGrant
+            | Self::ListGrants
+            | Self::RetireGrant
+            | Self::RevokeGrant
+            | Self::DescribeKey
+            | Self::ListAliases
+            | Self::GetKeyPolicy
+            | Self::ListKeyPolicies
+            | Self::ListResourceTags
+            | Self::GetKeyRotationStatus
+            | Self::ListKeyRotations
+            | Self::CreateKey
+            | Self::ListKeys
+            | Self::GenerateRandom => true,
+            Self::PutKeyPolicy
+            | Self::DeleteAlias
+            | Self::EnableKey
+            | Self::DisableKey
+            | Self::EnableKeyRotation
+            | Self::DisableKeyRotation
+            | Self::RotateKeyOnDemand
+            | Self::UpdateAlias
+            | Self::CreateAlias
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::UpdateKeyDescription
+            | Self::ScheduleKeyDeletion
+            | Self::CancelKeyDeletion
             | Self::GetParametersForImport
             | Self::ImportKeyMaterial
             | Self::DeleteImportedKeyMaterial => false,

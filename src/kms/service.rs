@@ -1,17 +1,19 @@
 //! The service itself: one door for every operation.
 //!
-//! An operation is read, decided on, recorded, committed and answered, in this order. What cannot be recorded is not done. Keys
-//! whose deletion date has come are destroyed before anything else is looked at.
+//! An operation is read, decided on, recorded, committed and answered, in this order. What cannot be recorded is not done. What dates
+//! have brought (a deletion, an expiry, a rotation) is done before anything else is looked at.
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::api::{self, Context, Reply, Request};
 use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
+use super::due::{self, Happening, ServiceEvent};
 use super::error::Cause;
 use super::fields::Fields;
+use super::id::AliasName;
 use super::material::Sealer;
 use super::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
 use super::{AwsError, Caller, KmsError, Operation};
@@ -90,7 +92,10 @@ impl Kms {
             self.record(&event)
         };
         let request = match decoded {
-            Ok(request) => request,
+            Ok(request) => {
+                self.make_managed_if_used(operation, &parameters)?;
+                request
+            }
             Err(error) => {
                 let ring = self.ring()?;
                 record(&self.scene(&ring), &[], Some(&error))?;
@@ -109,16 +114,34 @@ impl Kms {
         Ok(reply.output)
     }
 
-    /// The keyring as it is now, after every destruction that is due.
+    /// The first use of the service's own alias makes its key; to look at it is a use (AWS KMS: DescribeKey).
+    fn make_managed_if_used(&self, operation: Operation, asked: &Map<String, Value>) -> Result<(), KmsError> {
+        if !operation.makes_managed_keys() {
+            return Ok(());
+        }
+        let names =
+            ["keyId", "destinationKeyId"].into_iter().filter_map(|member| asked.get(member)?.as_str());
+        names.into_iter().try_for_each(|name| self.make_managed_if_named(name))
+    }
+
+    /// The keyring as it is now, after everything that dates have brought.
     ///
     /// # Errors
-    /// `KMSInternalException`: the store or the audit log failed.
+    /// `KMSInternalException`: the store or the audit log failed. Where only rotations could not be made, that is no error: what is
+    /// encrypted already can be read, and nothing is encrypted under a key whose rotation is due (`api::crypto::seal`).
     pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
         let ring = self.ring()?;
-        if ring.next_due().is_none_or(|date| date > self.now(&ring)) {
+        let now = self.now(&ring);
+        if ring.next_due().is_none_or(|date| date > now) {
             return Ok(ring);
         }
-        self.destroy_due()
+        self.settle().or_else(|error| {
+            if !due::only_rotations(&ring, now) {
+                return Err(error);
+            }
+            log::warn!("keys whose rotation is due are not rotated: {error}");
+            Ok(ring)
+        })
     }
 
     /// The keyring as it was last read; it may have changed since.
@@ -203,15 +226,19 @@ impl Kms {
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
+        let mut ring = self.ring_for(record)?;
         loop {
-            let ring = self.ring_for(record)?;
             if let Some(reply) = self.try_change(&ring, operation, request, record)? {
                 return Ok(reply);
             }
+            ring = self.settle().or_else(|error| {
+                record(&self.scene(&ring), &[], Some(&error))?;
+                Err(error)
+            })?;
         }
     }
 
-    /// One transaction; `None` where a deletion is due. It is recorded before it is committed, so that no change goes
+    /// One transaction; `None` where a date has brought something that comes first. It is recorded before it is committed, so that no change goes
     /// unrecorded; where the store then fails, that is recorded, too. `known` is the keyring of a moment ago.
     fn try_change(
         &self,
@@ -221,6 +248,7 @@ impl Kms {
         record: &Record<'_>,
     ) -> Result<Option<Reply>, KmsError> {
         let (mut decided, mut touched, mut refused, mut overdue) = (None, Vec::new(), false, false);
+        let mut events = Vec::new();
         let outcome = self.store.update(&mut |ring| {
             let cx = self.context(operation, ring);
             overdue = ring.next_due().is_some_and(|date| date <= cx.now);
@@ -231,6 +259,10 @@ impl Kms {
             touched = cx.touched.take();
             refused = reply.is_err();
             let mut reply = reply?;
+            for event in &reply.events {
+                self.record(&AuditEvent::of_service(&self.scene(ring), event))?;
+            }
+            events.clone_from(&reply.events);
             let mut changes = std::mem::take(&mut reply.changes);
             if !changes.is_empty() {
                 changes.push(Change::SetClock(ClockRecord { latest: self.now(ring), ..ring.clock() }));
@@ -244,42 +276,77 @@ impl Kms {
             Err(error) => {
                 if !refused {
                     record(&self.scene(known), &touched, Some(&error))?;
+                    self.record_failed(&events, &error)?;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Destroys every key whose deletion date has come (rule DEL-3), and tells mounts.
-    fn destroy_due(&self) -> Result<Arc<Keyring>, KmsError> {
+    /// Does what dates have brought (rules DEL-3, IMP-5, ROT-10), and tells mounts.
+    fn settle(&self) -> Result<Arc<Keyring>, KmsError> {
         let mut recorded = Vec::new();
         let outcome = self.store.update(&mut |ring| {
             let now = self.now(ring);
-            let due = api::due_deletions(ring, now);
-            for tombstone in &due {
-                self.record(&deletion(&self.scene(ring), &tombstone.arn))?;
-                recorded.push(tombstone.arn.clone());
+            let mut changes = Vec::new();
+            for Happening { event, changes: brought } in due::happenings(ring, now, &self.sealer) {
+                self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
+                recorded.push(event);
+                changes.extend(brought);
             }
-            let mut changes: Vec<Change> = due.into_iter().map(Change::DestroyKey).collect();
             if !changes.is_empty() {
                 changes.push(Change::SetClock(ClockRecord { latest: now, ..ring.clock() }));
             }
             Ok(changes)
         });
         let ring = outcome.or_else(|error| {
-            let ring = self.ring()?;
-            for arn in &recorded {
-                self.record(&deletion(&self.scene(&ring), arn).failed(&error))?;
-            }
+            self.record_failed(&recorded, &error)?;
             Err(error)
         })?;
         // A key pending deletion is unusable already: a mount that does not confirm now has nothing of it.
-        for arn in &recorded {
-            if let Err(why) = self.tell(arn, KeyChange::Unusable) {
-                log::warn!("{arn} is deleted: {why}");
+        for key in recorded.iter().filter(|event| event.takes_away()).map(ServiceEvent::key) {
+            if let Err(why) = self.tell(key, KeyChange::Unusable) {
+                log::warn!("{key} can no longer be used: {why}");
             }
         }
         Ok(ring)
+    }
+
+    /// Records that what was recorded did not come to be.
+    fn record_failed(&self, recorded: &[ServiceEvent], error: &KmsError) -> Result<(), KmsError> {
+        let ring = self.ring()?;
+        let record = |event| self.record(&AuditEvent::of_service(&self.scene(&ring), event).failed(error));
+        recorded.iter().try_for_each(record)
+    }
+
+    /// Makes the key of the service's own alias where it is named for the first time (rule ROT-5).
+    ///
+    /// # Errors
+    /// `KMSInternalException`: the store or the audit log failed.
+    pub(super) fn make_managed(&self, alias: &AliasName) -> Result<(), KmsError> {
+        let mut recorded = Vec::new();
+        let outcome = self.store.update(&mut |ring| {
+            if ring.alias(alias).is_some() {
+                return Ok(Vec::new());
+            }
+            let Happening { event, changes } =
+                api::managed_key(ring, alias.clone(), self.now(ring), &self.sealer);
+            self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
+            recorded.push(event);
+            Ok(changes)
+        });
+        outcome.map(drop).or_else(|error| {
+            self.record_failed(&recorded, &error)?;
+            Err(error)
+        })
+    }
+
+    /// [`Kms::make_managed`] where `name` is that alias and a use of it makes its key.
+    pub(super) fn make_managed_if_named(&self, name: &str) -> Result<(), KmsError> {
+        match AliasName::managed_in(name) {
+            Some(alias) if self.ring()?.alias(&alias).is_none() => self.make_managed(&alias),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn tell(&self, key: &KeyArn, change: KeyChange) -> Result<(), KmsError> {
@@ -294,10 +361,6 @@ impl Kms {
 
 /// Records how an operation ended.
 pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
-
-fn deletion<'a>(scene: &Scene<'a>, key: &'a KeyArn) -> AuditEvent<'a> {
-    AuditEvent::of_service(scene, "DeleteKey", std::slice::from_ref(key))
-}
 
 fn failed(failure: StoreFailure) -> KmsError {
     let cause = match failure {

@@ -104,7 +104,7 @@ mod tests {
 
     fn event() -> AuditEvent<'static> {
         let scene = Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0) };
-        AuditEvent::of_service(&scene, "Test", &[])
+        AuditEvent::of_file(&scene, "Test", None, "v", "a", None, &[])
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Looking at key states now and then, for changes that nobody announces: a date that passes.
+//! Looking at key states now and then, for changes that nobody announces: a date that passes. So the schedule of rotations, too, runs
+//! in every mount.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,6 +58,9 @@ impl Drop for Poller {
 }
 
 fn look(mount: &dyn Revoke, keys: &dyn DataKeys, seen: &mut HashMap<String, Usability>) {
+    if let Err(error) = keys.keep_time() {
+        log::warn!("what is due of the keys cannot be done: {error}");
+    }
     for key in mount.status().keys {
         let arn = KeyArn::new(key.clone());
         let state = match keys.state(&arn) {

@@ -168,9 +168,10 @@ table!(causes_of_a_failed_operation: Cause {
 });
 
 table!(errors_of_aws_kms: AwsError {
-    AwsError::AccessDenied => Not("the embedded key service has no policies yet"),
+    AwsError::AccessDenied => In("(AccessDeniedException) when calling the DisableKey operation"),
     AwsError::AlreadyExists => In("(AlreadyExistsException) when calling the CreateAlias operation"),
-    AwsError::Conflict => Not("two on-demand rotations at a time, which this service does one after the other"),
+    AwsError::Conflict => Not("a rotation on demand within 20 minutes of an automatic one; tests/kms has it"),
+    AwsError::CustomKeyStoreNotFound => In("(CustomKeyStoreNotFoundException) when calling the CreateKey operation"),
     AwsError::Disabled => In("(DisabledException) when calling the Encrypt operation"),
     AwsError::DryRunOperation => In("(DryRunOperationException) when calling the Encrypt operation"),
     AwsError::IncorrectKey => In("(IncorrectKeyException) when calling the Decrypt operation"),

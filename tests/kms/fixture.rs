@@ -124,7 +124,11 @@ impl Service {
     }
 
     pub fn advance_days(&self, days: u64) {
-        assert!(self.home.advance_clock(Duration::from_secs(days * DAY)).unwrap());
+        self.advance_seconds(days * DAY);
+    }
+
+    pub fn advance_seconds(&self, seconds: u64) {
+        assert!(self.home.advance_clock(Duration::from_secs(seconds)).unwrap());
     }
 
     /// The records of the audit log.

@@ -12,4 +12,5 @@ mod names;
 mod pages;
 mod requests;
 mod rotation;
+mod schedule;
 mod states;

@@ -155,7 +155,6 @@ fn what_this_version_lacks_is_refused_by_name_and_nothing_is_made() {
         ("Policy", json!("{}")),
         ("Tags", json!([{"TagKey": "a", "TagValue": "b"}])),
         ("MultiRegion", json!(true)),
-        ("CustomKeyStoreId", json!("cks-1")),
         ("XksKeyId", json!("x")),
     ] {
         assert_eq!(
@@ -168,9 +167,11 @@ fn what_this_version_lacks_is_refused_by_name_and_nothing_is_made() {
     for origin in ["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"] {
         assert_eq!(
             service.refusal("CreateKey", json!({"Origin": origin})),
-            format!(
-                "UnsupportedOperationException: The origin {origin} is not supported by this version of kmsfs."
-            )
+            "CustomKeyStoreNotFoundException: The custom key store that the origin asks for does not exist."
+        );
+        assert_eq!(
+            service.refusal("CreateKey", json!({"Origin": origin, "CustomKeyStoreId": "cks-1"})),
+            "CustomKeyStoreNotFoundException: The custom key store cks-1 does not exist."
         );
     }
     assert_eq!(

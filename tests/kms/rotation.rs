@@ -155,7 +155,7 @@ fn rot_7_the_rotation_status_says_that_there_is_no_schedule() {
 }
 
 #[test]
-fn rot_1_nothing_rotates_by_itself() {
+fn rot_2_without_a_schedule_nothing_rotates_by_itself() {
     let service = Service::new();
     let key = service.key();
     let before = service.describe(&key);

@@ -27,6 +27,8 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("DeleteAlias", ["ok", "ok", "ok", "ok", "ok"]),
     ("EnableKey", ["ok", "ok", DEL, DEL, IMP]),
     ("DisableKey", ["ok", "ok", DEL, DEL, IMP]),
+    ("EnableKeyRotation", ["ok", DIS, DEL, EXT, EXT]),
+    ("DisableKeyRotation", ["ok", DIS, DEL, EXT, EXT]),
     ("RotateKeyOnDemand", ["ok", DIS, DEL, DEL, IMP]),
     ("GetKeyRotationStatus", ["ok", "ok", "ok", "ok", EXT]),
     ("ListKeyRotations", ["ok", "ok", "ok", "ok", "ok"]),

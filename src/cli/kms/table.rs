@@ -86,7 +86,7 @@ macro_rules! command {
     (@listed $listed:literal) => { Some($listed) };
 }
 
-static COMMANDS: [Command; 21] = [
+static COMMANDS: [Command; 23] = [
     command!("cancel-key-deletion", CancelKeyDeletion, [KEY_ID]),
     command!(
         "create-alias",
@@ -125,7 +125,13 @@ static COMMANDS: [Command; 21] = [
     command!("delete-alias", DeleteAlias, [must("alias-name", "AliasName", Kind::Text)]),
     command!("describe-key", DescribeKey, [KEY_ID, GRANT_TOKENS]),
     command!("disable-key", DisableKey, [KEY_ID]),
+    command!("disable-key-rotation", DisableKeyRotation, [KEY_ID]),
     command!("enable-key", EnableKey, [KEY_ID]),
+    command!(
+        "enable-key-rotation",
+        EnableKeyRotation,
+        [KEY_ID, may("rotation-period-in-days", "RotationPeriodInDays", Kind::Integer)]
+    ),
     command!(
         "encrypt",
         Encrypt,
@@ -298,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_aws_has_and_this_version_has_not_is_told_apart_from_a_misspelling() {
-        assert!(find("enable-key-rotation").unwrap_err().what.contains("not supported by this version"));
+        assert!(find("create-grant").unwrap_err().what.contains("not supported by this version"));
         assert!(find("create-kye").unwrap_err().what.contains("not known"));
     }
 

@@ -38,6 +38,10 @@ pub(in crate::kms) fn seal<'k>(
     context: &EncryptionContext,
     plaintext: &[u8],
 ) -> Result<(Vec<u8>, &'k Arc<MaterialRecord>), KmsError> {
+    if key.next_rotation().is_some_and(|date| date <= cx.now) {
+        let why = format!("{} is to be rotated before its next use, and that failed", cx.arn(key));
+        return Err(KmsError::failed(Cause::Store, why));
+    }
     let material = key.current().ok_or_else(|| {
         let id = key.record.id;
         KmsError::failed(Cause::Tampered, format!("key {id} is in use but has no material"))

@@ -5,14 +5,16 @@ use serde::Serialize;
 use super::crypto::SYMMETRIC;
 use super::{Context, Decode, Reply, Request};
 use crate::clock::Timestamp;
+use crate::kms::due::Happening;
 use crate::kms::fields::{Fields, not_supported};
-use crate::kms::id::{KeyId, Namespace};
-use crate::kms::key::{Key, KeyManager, KeyRecord, MaterialRecord};
+use crate::kms::id::{AliasName, KeyId, Namespace};
+use crate::kms::key::{AliasRecord, Key, KeyManager, KeyRecord, MaterialRecord, RotationSchedule};
+use crate::kms::material::Sealer;
 use crate::kms::page::PageRequest;
 use crate::kms::reference::Form;
-use crate::kms::ring::Change;
+use crate::kms::ring::{Change, Keyring};
 use crate::kms::state::{KeyState, Origin};
-use crate::kms::{AwsError, KmsError};
+use crate::kms::{AwsError, KmsError, ServiceEvent};
 
 /// Keys that an account may have (AWS KMS quotas).
 const KEYS_MAX: usize = 100_000;
@@ -61,7 +63,8 @@ impl Decode for CreateKey {
         let origin = fields.choice("Origin", ORIGINS)?.unwrap_or("AWS_KMS");
         // Without policies nobody can be locked out, so that skipping the check changes nothing.
         fields.flag("BypassPolicyLockoutSafetyCheck")?;
-        for name in ["Policy", "Tags", "MultiRegion", "CustomKeyStoreId", "XksKeyId"] {
+        let custom_store = fields.text("CustomKeyStoreId", 1..=64)?;
+        for name in ["Policy", "Tags", "MultiRegion", "XksKeyId"] {
             fields.unsupported(name)?;
         }
         fields.finish()?;
@@ -73,10 +76,18 @@ impl Decode for CreateKey {
             ));
         }
         check_spec(spec.or(old_spec).unwrap_or(SYMMETRIC), usage)?;
-        let origin =
-            Origin::from_name(origin).ok_or_else(|| not_supported(&format!("The origin {origin}")))?;
+        // A home has no custom key stores, so that none is ever found.
+        let origin = match (Origin::from_name(origin), custom_store) {
+            (Some(origin), None) => origin,
+            (_, store) => return Err(unknown_custom_store(store.as_deref())),
+        };
         Ok(Self { description, origin })
     }
+}
+
+fn unknown_custom_store(id: Option<&str>) -> KmsError {
+    let which = id.map_or_else(|| "that the origin asks for".to_owned(), str::to_owned);
+    KmsError::new(AwsError::CustomKeyStoreNotFound, format!("The custom key store {which} does not exist."))
 }
 
 /// Symmetric keys only, in this version.
@@ -103,31 +114,16 @@ impl Request for CreateKey {
                 format!("You have reached the limit of {KEYS_MAX} keys."),
             ));
         }
-        let id = KeyId::random();
-        let (state, material) = match self.origin {
-            Origin::AwsKms => (KeyState::Enabled, Some(cx.sealer.generate(id))),
-            Origin::External => (KeyState::PendingImport, None),
+        let state = match self.origin {
+            Origin::AwsKms => KeyState::Enabled,
+            Origin::External => KeyState::PendingImport,
         };
-        let record = KeyRecord {
-            id,
-            state,
-            origin: self.origin,
-            description: self.description.clone(),
-            created: cx.now,
-            deletion_date: None,
-            manager: KeyManager::Customer,
-            rotation: None,
-            policy: None,
+        let record =
+            KeyRecord { description: self.description.clone(), ..new_record(state, self.origin, cx.now) };
+        let material = match self.origin {
+            Origin::AwsKms => Some(first_material(record.id, cx.sealer)),
+            Origin::External => None,
         };
-        let material = material.map(|(id, sealed)| MaterialRecord {
-            id,
-            key: record.id,
-            version: 1,
-            rotation: None,
-            sealed: Some(sealed),
-            imported: None,
-            uses: 0,
-        });
         let key = Key { record, materials: material.into_iter().map(Into::into).collect() };
         cx.touched.borrow_mut().push(cx.arn(&key));
         let mut changes = vec![Change::PutKey(key.record.clone())];
@@ -135,6 +131,50 @@ impl Request for CreateKey {
         let described = Described { key_metadata: KeyMetadata::of(&key, cx.ring.namespace()) };
         Ok(Reply { changes, ..Reply::answer(&described)? })
     }
+}
+
+/// Days from one rotation of a key that the service manages to the next (rule ROT-5).
+const MANAGED_PERIOD_DAYS: u32 = 1095;
+
+/// The key of the service's own alias, made when it is first used (rule ROT-5).
+pub(in crate::kms) fn managed_key(
+    ring: &Keyring,
+    alias: AliasName,
+    now: Timestamp,
+    sealer: &Sealer,
+) -> Happening {
+    let record = KeyRecord {
+        description: "Default key that protects the files of volumes whose maker named no key".to_owned(),
+        manager: KeyManager::Aws,
+        rotation: Some(RotationSchedule::from(now, MANAGED_PERIOD_DAYS)),
+        ..new_record(KeyState::Enabled, Origin::AwsKms, now)
+    };
+    let (id, arn) = (record.id, ring.namespace().key_arn(record.id));
+    let material = Change::PutMaterial(first_material(id, sealer));
+    let alias = AliasRecord { name: alias, key: id, created: now, updated: now };
+    let changes = vec![Change::PutKey(record), material, Change::PutAlias(alias)];
+    Happening { event: ServiceEvent::CreateManagedKey(arn), changes }
+}
+
+/// The record of a key that does not exist yet.
+fn new_record(state: KeyState, origin: Origin, created: Timestamp) -> KeyRecord {
+    KeyRecord {
+        id: KeyId::random(),
+        state,
+        origin,
+        description: String::new(),
+        created,
+        deletion_date: None,
+        manager: KeyManager::Customer,
+        rotation: None,
+        policy: None,
+    }
+}
+
+/// The first backing key of `key`.
+fn first_material(key: KeyId, sealer: &Sealer) -> MaterialRecord {
+    let (id, sealed) = sealer.generate(key);
+    MaterialRecord { id, key, version: 1, rotation: None, sealed: Some(sealed), imported: None, uses: 0 }
 }
 
 #[derive(Debug)]

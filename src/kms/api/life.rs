@@ -1,15 +1,15 @@
-//! EnableKey, DisableKey, ScheduleKeyDeletion, CancelKeyDeletion (rules ST-1 to ST-3, DEL-1, DEL-2); and the end of a
-//! key whose deletion date has come (DEL-3).
+//! EnableKey, DisableKey, ScheduleKeyDeletion, CancelKeyDeletion (rules ST-1 to ST-3, DEL-1, DEL-2, ROT-3).
 
 use serde::Serialize;
 
 use super::{Context, Decode, Reply, Request, json};
 use crate::clock::Timestamp;
+use crate::kms::due::{self, Happening};
 use crate::kms::error::Cause;
 use crate::kms::fields::Fields;
-use crate::kms::key::{Key, KeyRecord, Tombstone};
+use crate::kms::key::{Key, KeyRecord, RotationKind};
 use crate::kms::reference::Form;
-use crate::kms::ring::{Change, Keyring};
+use crate::kms::ring::Change;
 use crate::kms::state::{Event, KeyState, Next, next};
 use crate::kms::{AwsError, KeyChange, KmsError};
 
@@ -147,20 +147,24 @@ fn transition(
             KeyChange::Unusable
         }
     };
-    let changes = if record == key.record { Vec::new() } else { vec![Change::PutKey(record)] };
-    Ok(Reply { output: None, changes, notice: Some((cx.arn(key), change)) })
+    let mut reply = Reply { notice: Some((cx.arn(key), change)), ..Reply::default() };
+    if record != key.record {
+        reply.changes.push(Change::PutKey(record.clone()));
+    }
+    if matches!(event, Event::Enable | Event::CancelDeletion) {
+        let moved = Key { record, materials: key.materials.clone() };
+        catch_up(cx, &moved, &mut reply);
+    }
+    Ok(reply)
 }
 
-/// The destruction of every key whose deletion date is not after `now`, in the order of those dates.
-pub(in crate::kms) fn due_deletions(ring: &Keyring, now: Timestamp) -> Vec<Tombstone> {
-    ring.due(now)
-        .filter(|(_, key)| key.record.deletion_date.is_some_and(|date| date <= now))
-        .filter(|(_, key)| next(key.record.state, Event::DeletionDue) == Next::Destroyed)
-        .map(|(_, key)| Tombstone {
-            key: key.record.id,
-            arn: ring.namespace().key_arn(key.record.id),
-            created: key.record.created,
-            deleted: now,
-        })
-        .collect()
+/// The rotation that was due while `key` could not be rotated is made at once (rule ROT-3).
+fn catch_up(cx: &Context<'_>, key: &Key, reply: &mut Reply) {
+    let is_due = key.record.rotation.is_some_and(|schedule| schedule.next <= cx.now);
+    if is_due {
+        let Happening { event, changes } =
+            due::rotation(cx.ring, key, RotationKind::Automatic, cx.now, cx.sealer);
+        reply.changes.extend(changes);
+        reply.events.push(event);
+    }
 }

@@ -9,7 +9,7 @@ mod keys;
 mod life;
 mod rotation;
 
-pub(super) use life::due_deletions;
+pub(super) use keys::managed_key;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use serde_json::Value;
 
 use super::error::Cause;
 use super::fields::{Fields, not_supported};
-use super::key::Key;
+use super::key::{Key, KeyManager};
 use super::material::Sealer;
 use super::reference::{self, Form};
 use super::ring::{Change, Keyring};
 use super::state::{Permit, permit};
-use super::{AwsError, KeyChange, KmsError, Operation};
+use super::{AwsError, KeyChange, KmsError, Operation, ServiceEvent};
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
 
@@ -64,8 +64,17 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The state table's answer as AWS words it (rule ST-1).
+/// The state table's answer as AWS words it (rule ST-1); before it, what nobody may do to a key that the service manages (ROT-5).
 pub(super) fn check(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(), KmsError> {
+    if key.record.manager == KeyManager::Aws && !operation.is_for_managed_keys() {
+        let name = operation.name();
+        return Err(KmsError::new(
+            AwsError::AccessDenied,
+            format!(
+                "kms:{name} is not permitted on {arn}: it is an AWS managed key, which the service itself manages"
+            ),
+        ));
+    }
     let (state, origin) = (key.record.state, key.record.origin);
     let in_state = |error| Err(KmsError::new(error, format!("{arn} {}", state.predicate())));
     match permit(operation, state, origin) {
@@ -89,6 +98,8 @@ pub(super) struct Reply {
     pub output: Option<Value>,
     /// What is to be changed.
     pub changes: Vec<Change>,
+    /// What the service does beside it, for the audit log.
+    pub events: Vec<ServiceEvent>,
     /// What mounts must know once the changes are durable.
     pub notice: Option<(KeyArn, KeyChange)>,
 }
@@ -136,6 +147,8 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::DisableKey => read::<life::DisableKey>(fields),
         Operation::ScheduleKeyDeletion => read::<life::ScheduleKeyDeletion>(fields),
         Operation::CancelKeyDeletion => read::<life::CancelKeyDeletion>(fields),
+        Operation::EnableKeyRotation => read::<rotation::EnableKeyRotation>(fields),
+        Operation::DisableKeyRotation => read::<rotation::DisableKeyRotation>(fields),
         Operation::RotateKeyOnDemand => read::<rotation::RotateKeyOnDemand>(fields),
         Operation::ListKeyRotations => read::<rotation::ListKeyRotations>(fields),
         Operation::GetKeyRotationStatus => read::<rotation::GetKeyRotationStatus>(fields),
@@ -153,8 +166,6 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         | Operation::ListResourceTags
         | Operation::RetireGrant
         | Operation::RevokeGrant
-        | Operation::EnableKeyRotation
-        | Operation::DisableKeyRotation
         | Operation::TagResource
         | Operation::UntagResource
         | Operation::GetParametersForImport

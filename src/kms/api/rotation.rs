@@ -1,19 +1,28 @@
-//! RotateKeyOnDemand, ListKeyRotations, GetKeyRotationStatus (rules ROT-1, ROT-6, ROT-7).
+//! EnableKeyRotation, DisableKeyRotation, RotateKeyOnDemand, ListKeyRotations, GetKeyRotationStatus (rules ROT-1 to ROT-7).
+
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Context, Decode, Reply, Request, json};
 use crate::clock::Timestamp;
+use crate::kms::due::{self, Happening};
 use crate::kms::fields::Fields;
-use crate::kms::key::{Key, MaterialRecord, RotationKind};
+use crate::kms::key::{Key, KeyRecord, MaterialRecord, RotationKind, RotationSchedule};
 use crate::kms::page::PageRequest;
 use crate::kms::reference::Form;
 use crate::kms::ring::Change;
-use crate::kms::state::Origin;
+use crate::kms::state::{KeyState, Origin};
 use crate::kms::{AwsError, KmsError};
 
 /// Rotations on demand in a key's life (rule ROT-6).
 const ON_DEMAND_MAX: usize = 25;
+/// Days from one automatic rotation to the next that may be asked for (rule ROT-2).
+const PERIOD_DAYS: std::ops::RangeInclusive<u32> = 90..=2560;
+/// Days where none are asked for.
+const PERIOD_DAYS_DEFAULT: u32 = 365;
+/// An automatic rotation that is so near is not overtaken by one on demand (AWS KMS API, RotateKeyOnDemand).
+const NEAR: Duration = Duration::from_secs(20 * 60);
 const ALL_KEY_MATERIAL: &str = "ALL_KEY_MATERIAL";
 
 #[derive(Debug)]
@@ -45,8 +54,18 @@ impl Request for RotateKeyOnDemand {
                 ),
             ));
         }
-        let changes = vec![Change::PutMaterial(next_material(cx, key, RotationKind::OnDemand))];
-        Ok(Reply { output: Some(json(&Rotated { key_id: arn.to_string() })?), changes, notice: None })
+        if key.next_rotation().is_some_and(|date| date <= cx.now.saturating_add(NEAR)) {
+            return Err(KmsError::new(
+                AwsError::Conflict,
+                format!(
+                    "An automatic rotation of {arn} is in progress or begins within the next 20 minutes."
+                ),
+            ));
+        }
+        let Happening { event, changes } =
+            due::rotation(cx.ring, key, RotationKind::OnDemand, cx.now, cx.sealer);
+        let output = Some(json(&Rotated { key_id: arn.to_string() })?);
+        Ok(Reply { output, changes, events: vec![event], notice: None })
     }
 }
 
@@ -60,18 +79,50 @@ fn is_on_demand(material: &MaterialRecord) -> bool {
     matches!(material.rotation, Some((RotationKind::OnDemand, _)))
 }
 
-/// A fresh backing key after the current one.
-fn next_material(cx: &Context<'_>, key: &Key, kind: RotationKind) -> MaterialRecord {
-    let (id, sealed) = cx.sealer.generate(key.record.id);
-    MaterialRecord {
-        id,
-        key: key.record.id,
-        version: key.next_version(),
-        rotation: Some((kind, cx.now)),
-        sealed: Some(sealed),
-        imported: None,
-        uses: 0,
+/// EnableKeyRotation counts from now; asked again for the same period it changes nothing, so that a script that asks every day does
+/// not put the rotation off (rule ROT-2).
+#[derive(Debug)]
+pub(super) struct EnableKeyRotation {
+    key_id: String,
+    period_days: u32,
+}
+
+impl Decode for EnableKeyRotation {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        let key_id = fields.key_id("KeyId")?;
+        let period = fields.integer("RotationPeriodInDays", PERIOD_DAYS)?;
+        Ok(Self { key_id, period_days: period.unwrap_or(PERIOD_DAYS_DEFAULT) })
     }
+}
+
+impl Request for EnableKeyRotation {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let key = cx.key(&self.key_id, Form::IdOrArn)?;
+        let known = key.record.rotation.filter(|schedule| schedule.period_days == self.period_days);
+        let rotation = known.unwrap_or_else(|| RotationSchedule::from(cx.now, self.period_days));
+        Ok(schedule(key, Some(rotation)))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DisableKeyRotation(String);
+
+impl Decode for DisableKeyRotation {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        Ok(Self(fields.key_id("KeyId")?))
+    }
+}
+
+impl Request for DisableKeyRotation {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        Ok(schedule(cx.key(&self.0, Form::IdOrArn)?, None))
+    }
+}
+
+/// Gives `key` another schedule, or none.
+fn schedule(key: &Key, rotation: Option<RotationSchedule>) -> Reply {
+    let record = KeyRecord { rotation, ..key.record.clone() };
+    Reply::change((record != key.record).then_some(Change::PutKey(record)).into_iter().collect())
 }
 
 #[derive(Debug)]
@@ -153,7 +204,7 @@ impl Decode for GetKeyRotationStatus {
 impl Request for GetKeyRotationStatus {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.0, Form::IdOrArn)?;
-        Reply::answer(&RotationStatus { key_rotation_enabled: false, key_id: key.record.id.to_string() })
+        Reply::answer(&RotationStatus::of(key))
     }
 }
 
@@ -163,4 +214,22 @@ impl Request for GetKeyRotationStatus {
 struct RotationStatus {
     key_rotation_enabled: bool,
     key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_period_in_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_rotation_date: Option<f64>,
+}
+
+impl RotationStatus {
+    fn of(key: &Key) -> Self {
+        // A key pending deletion does not rotate, and says so; what it said before is true again after a cancellation (ROT-3).
+        let answers = key.record.state != KeyState::PendingDeletion;
+        let schedule = key.record.rotation.filter(|_| answers);
+        Self {
+            key_rotation_enabled: schedule.is_some(),
+            key_id: key.record.id.to_string(),
+            rotation_period_in_days: schedule.map(|schedule| schedule.period_days),
+            next_rotation_date: schedule.map(|schedule| schedule.next.as_seconds_f64()),
+        }
+    }
 }

@@ -1,0 +1,221 @@
+//! What dates bring: a key is destroyed, imported material expires, a key rotates (rules DEL-3, IMP-5, ROT-2 and ROT-10).
+//!
+//! All of it happens in whatever process looks next, in the order of the dates, before anything else is decided on. Here is the
+//! decision only; [`super::service`] records and commits it.
+
+use super::id::MaterialId;
+use super::key::{Imported, Key, KeyRecord, MaterialRecord, RotationKind, Tombstone};
+use super::material::Sealer;
+use super::ring::{Change, Keyring};
+use super::state::{Event, Next, Origin, next};
+use crate::clock::Timestamp;
+use crate::datakey::KeyArn;
+
+/// Something that the service does by itself and records (AWS CloudTrail: `AwsServiceEvent`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceEvent {
+    /// A key was destroyed.
+    DeleteKey(KeyArn),
+    /// Imported material was destroyed at its date.
+    DeleteExpiredKeyMaterial(KeyArn, MaterialId),
+    /// A backing key took the place of another.
+    RotateKey {
+        /// The key.
+        key: KeyArn,
+        /// What started it.
+        kind: RotationKind,
+        /// Where its material comes from.
+        origin: Origin,
+        /// The backing key that encrypted until then.
+        previous: Option<MaterialId>,
+        /// The one that does now.
+        current: MaterialId,
+    },
+    /// The key of an alias that is the service's own was made at its first use.
+    CreateManagedKey(KeyArn),
+}
+
+impl ServiceEvent {
+    /// Its name in the audit log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::DeleteKey(_) => "DeleteKey",
+            Self::DeleteExpiredKeyMaterial(..) => "DeleteExpiredKeyMaterial",
+            Self::RotateKey { .. } => "RotateKey",
+            Self::CreateManagedKey(_) => "CreateKey",
+        }
+    }
+
+    /// The key that it is about.
+    pub const fn key(&self) -> &KeyArn {
+        match self {
+            Self::DeleteKey(key) | Self::DeleteExpiredKeyMaterial(key, _) | Self::CreateManagedKey(key) => {
+                key
+            }
+            Self::RotateKey { key, .. } => key,
+        }
+    }
+
+    /// Whether mounts must know: what was usable may not be any more.
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::DeleteKey(_) | Self::DeleteExpiredKeyMaterial(..) => true,
+            Self::RotateKey { .. } | Self::CreateManagedKey(_) => false,
+        }
+    }
+}
+
+/// What a date brought, as changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    /// What happened, for the audit log.
+    pub event: ServiceEvent,
+    /// What it changes, in this order.
+    pub changes: Vec<Change>,
+}
+
+/// A date of a key, and what it brings. The order of the variants is the order of what falls on one date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Matter {
+    Deletion,
+    Expiry(u32),
+    Rotation,
+}
+
+/// Everything that dates up to `now` brought, in the order of those dates.
+pub fn happenings(ring: &Keyring, now: Timestamp, sealer: &Sealer) -> Vec<Happening> {
+    let mut due: Vec<_> = ring.due(now).flat_map(|(_, key)| matters(key, now)).collect();
+    due.sort_by_key(|(date, matter, key)| (*date, *matter, key.record.id));
+    // What one event left of a key is what the next one finds.
+    let mut ring = ring.clone();
+    due.into_iter()
+        .filter_map(|(_, matter, key)| {
+            let key = ring.key(key.record.id)?.clone();
+            let happening = match matter {
+                Matter::Deletion => deletion(&ring, &key, now),
+                Matter::Expiry(version) => expiry(&ring, &key, version, now),
+                Matter::Rotation => due_rotation(&ring, &key, now, sealer),
+            }?;
+            happening.changes.iter().for_each(|change| ring.apply(change));
+            Some(happening)
+        })
+        .collect()
+}
+
+/// Whether nothing but rotations is due by `now`: what waits for them is encryption, and nobody is harmed by waiting.
+pub fn only_rotations(ring: &Keyring, now: Timestamp) -> bool {
+    let mut due = ring.due(now).flat_map(|(_, key)| matters(key, now));
+    due.all(|(_, matter, _)| match matter {
+        Matter::Rotation => true,
+        Matter::Deletion | Matter::Expiry(_) => false,
+    })
+}
+
+/// What the dates of one key bring by `now`.
+fn matters(key: &Key, now: Timestamp) -> Vec<(Timestamp, Matter, &Key)> {
+    let expiries = key.materials.iter().filter_map(|material| {
+        let date = material.expiry()?;
+        Some((date, Matter::Expiry(material.version)))
+    });
+    let deletion = key.record.deletion_date.map(|date| (date, Matter::Deletion));
+    let rotation = key.next_rotation().map(|date| (date, Matter::Rotation));
+    let all = expiries.chain(deletion).chain(rotation).filter(|(date, _)| *date <= now);
+    all.map(|(date, matter)| (date, matter, key)).collect()
+}
+
+fn deletion(ring: &Keyring, key: &Key, now: Timestamp) -> Option<Happening> {
+    if next(key.record.state, Event::DeletionDue) != Next::Destroyed {
+        return None;
+    }
+    let arn = ring.namespace().key_arn(key.record.id);
+    let (id, created) = (key.record.id, key.record.created);
+    let tombstone = Tombstone { key: id, arn: arn.clone(), created, deleted: now };
+    Some(Happening { event: ServiceEvent::DeleteKey(arn), changes: vec![Change::DestroyKey(tombstone)] })
+}
+
+fn expiry(ring: &Keyring, key: &Key, version: u32, now: Timestamp) -> Option<Happening> {
+    let material = key.materials.iter().find(|material| material.version == version)?;
+    material.expiry().filter(|date| *date <= now)?;
+    let arn = ring.namespace().key_arn(key.record.id);
+    let event = ServiceEvent::DeleteExpiredKeyMaterial(arn, material.id);
+    Some(Happening { event, changes: loss(key, material)? })
+}
+
+/// What the loss of imported material changes: its bytes go; material that was current once leaves a record that only the same bytes
+/// fill again, and takes the key's use away (rules IMP-4 to IMP-6). `None` where the key's state says that it cannot be.
+pub fn loss(key: &Key, material: &MaterialRecord) -> Option<Vec<Change>> {
+    if material.is_pending() {
+        return Some(vec![Change::RemoveMaterial(key.record.id, material.id)]);
+    }
+    let Next::To(state) = next(key.record.state, Event::MaterialLost) else { return None };
+    let imported = material.imported.clone().map(|imported| Imported { valid_to: None, ..imported });
+    let emptied = MaterialRecord { sealed: None, imported, ..material.clone() };
+    let record = KeyRecord { state, ..key.record.clone() };
+    let mut changes = vec![Change::PutMaterial(emptied)];
+    changes.extend((record != key.record).then_some(Change::PutKey(record)));
+    Some(changes)
+}
+
+fn due_rotation(ring: &Keyring, key: &Key, now: Timestamp, sealer: &Sealer) -> Option<Happening> {
+    key.next_rotation().filter(|date| *date <= now)?;
+    Some(rotation(ring, key, RotationKind::Automatic, now, sealer))
+}
+
+/// A fresh backing key after the current one. The schedule goes on from its own dates after an automatic rotation, and is not moved
+/// by another (rule ROT-6).
+pub fn rotation(ring: &Keyring, key: &Key, kind: RotationKind, now: Timestamp, sealer: &Sealer) -> Happening {
+    let (id, sealed) = sealer.generate(key.record.id);
+    let material = MaterialRecord {
+        id,
+        key: key.record.id,
+        version: key.next_version(),
+        rotation: Some((kind, now)),
+        sealed: Some(sealed),
+        imported: None,
+        uses: 0,
+    };
+    let mut changes = vec![Change::PutMaterial(material)];
+    if kind == RotationKind::Automatic {
+        let rotation = key.record.rotation.map(|schedule| schedule.after(now));
+        changes.push(Change::PutKey(KeyRecord { rotation, ..key.record.clone() }));
+    }
+    let event = ServiceEvent::RotateKey {
+        key: ring.namespace().key_arn(key.record.id),
+        kind,
+        origin: key.record.origin,
+        previous: key.current().map(|material| material.id),
+        current: id,
+    };
+    Happening { event, changes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kms::key::RotationSchedule;
+
+    const DAY: i64 = 86_400_000;
+
+    fn day(number: i64) -> Timestamp {
+        Timestamp::from_millis(number * DAY)
+    }
+
+    #[test]
+    fn rot_2_the_schedule_goes_on_from_its_own_dates() {
+        let schedule = RotationSchedule::from(day(0), 90);
+        assert_eq!(schedule.next, day(90));
+        for (now, next) in [(90, 180), (91, 180), (179, 180), (180, 270), (1000, 1080)] {
+            assert_eq!(schedule.after(day(now)).next, day(next), "rotated on day {now}");
+        }
+        // Never without a step ahead, also where it was not due.
+        assert_eq!(schedule.after(day(3)).next, day(180));
+    }
+
+    #[test]
+    fn a_schedule_at_the_end_of_time_does_not_overflow() {
+        let schedule = RotationSchedule { period_days: 2560, next: Timestamp::from_millis(i64::MAX) };
+        assert_eq!(schedule.after(Timestamp::from_millis(i64::MAX)).next.as_millis(), i64::MAX);
+        let schedule = RotationSchedule { period_days: 0, next: day(1) };
+        assert!(schedule.after(day(5)).next >= day(1));
+    }
+}
