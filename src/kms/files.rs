@@ -72,7 +72,11 @@ impl FileKeys {
         };
         let ring = self.kms.ring_for(&record).map_err(failed)?;
         let cx = self.kms.context(operation, &ring);
-        let outcome = work(&cx);
+        let outcome = work(&cx).and_then(|given| {
+            let name = || cx.touched.borrow().last().map(KeyArn::to_string).unwrap_or_default();
+            self.kms.count_use(&cx).map_err(|error| Refusal { key: name(), error })?;
+            Ok(given)
+        });
         let refusal = outcome.as_ref().err().map(|refusal| &refusal.error);
         record(&self.kms.scene(&ring), &cx.touched.borrow(), refusal).map_err(failed)?;
         outcome.map_err(|refusal| explain(&ring, &refusal.key, &refusal.error))

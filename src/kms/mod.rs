@@ -21,6 +21,7 @@ pub mod reference;
 pub mod ring;
 pub mod service;
 pub mod state;
+pub mod uses;
 
 pub use caller::{Caller, Via};
 pub use due::ServiceEvent;

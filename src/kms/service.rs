@@ -16,6 +16,7 @@ use super::fields::Fields;
 use super::id::AliasName;
 use super::material::Sealer;
 use super::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
+use super::uses::Uses;
 use super::{AwsError, Caller, KmsError, Operation};
 use crate::clock::{Clock, Timestamp};
 use crate::datakey::KeyArn;
@@ -45,6 +46,7 @@ pub struct Kms {
     clock: Arc<dyn Clock>,
     audit: Arc<dyn AuditLog>,
     observer: RwLock<Option<Arc<dyn StateObserver>>>,
+    uses: Uses,
 }
 
 impl std::fmt::Debug for Kms {
@@ -61,7 +63,7 @@ impl Kms {
         clock: Arc<dyn Clock>,
         audit: Arc<dyn AuditLog>,
     ) -> Self {
-        Self { store, sealer, clock, audit, observer: RwLock::new(None) }
+        Self { store, sealer, clock, audit, observer: RwLock::new(None), uses: Uses::default() }
     }
 
     /// Has `observer` told of changes of keys' usability.
@@ -213,9 +215,21 @@ impl Kms {
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
-        let outcome = request.handle(cx);
+        let outcome = request.handle(cx).and_then(|reply| {
+            self.count_use(cx)?;
+            Ok(reply)
+        });
         record(&self.scene(cx.ring), &cx.touched.borrow(), outcome.as_ref().err())?;
         outcome
+    }
+
+    /// Counts the use of the backing key that an operation encrypted under.
+    ///
+    /// # Errors
+    /// `KMSInternalException`: what it encrypted must not be answered.
+    pub(super) fn count_use(&self, cx: &Context<'_>) -> Result<(), KmsError> {
+        let Some((key, material)) = cx.used.take() else { return Ok(()) };
+        self.uses.count(&*self.store, key, material)
     }
 
     /// Decides on a request that may change keys. What falls due while it waits for the store is destroyed first: a key whose
@@ -356,6 +370,14 @@ impl Kms {
             message: Some(format!("{key} is changed, and that stands, but {why}")),
             cause: Cause::Unconfirmed,
         })
+    }
+}
+
+impl Drop for Kms {
+    fn drop(&mut self) {
+        if let Err(error) = self.uses.give_back(&*self.store) {
+            log::warn!("the counts of keys' uses stay rounded up: {error}");
+        }
     }
 }
 

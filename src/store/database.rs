@@ -14,8 +14,8 @@ use super::HomeError;
 
 /// The database's name in a home.
 pub const FILE_NAME: &str = "keys.db";
-/// How long a process waits for another one's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a process waits for the transactions of others: they are short, but SQLite does not queue who waits.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What each database begins with (SQLite, "Database File Format", 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";

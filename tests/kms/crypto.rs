@@ -322,3 +322,55 @@ fn random_bytes_are_as_many_as_asked_for() {
         "ValidationException: NumberOfBytes is required."
     );
 }
+
+/// The uses of each backing key of `key`, oldest first, as the store has them.
+fn uses(home: &kmsfs::store::Home, key: &Key) -> Vec<u64> {
+    let ring = home.keyring().unwrap();
+    let key = ring.keys().find(|other| other.record.id.to_string() == key.id).unwrap().clone();
+    key.materials.iter().map(|material| material.uses).collect()
+}
+
+#[test]
+fn cr_4_each_backing_key_counts_what_it_encrypted_and_not_what_it_decrypted() {
+    let service = Service::new();
+    let key = service.key();
+    let blob = service.encrypt(&key.id, b"1");
+    service.ok("GenerateDataKey", json!({"KeyId": key.id, "KeySpec": "AES_256"}));
+    service.ok("RotateKeyOnDemand", json!({"KeyId": key.id}));
+    service.ok("ReEncrypt", json!({"CiphertextBlob": blob, "DestinationKeyId": key.id}));
+    (0..3).for_each(|_| assert_eq!(service.decrypt(&blob), b"1"));
+    let dry = json!({"KeyId": key.id, "Plaintext": "eA==", "DryRun": true});
+    assert!(service.refusal("Encrypt", dry).starts_with("DryRunOperationException"));
+    let (dir, other) = service.close();
+    assert_eq!(uses(&other, &key), [2, 1], "and what was counted ahead is given back");
+    drop(dir);
+}
+
+#[test]
+fn cr_4_the_uses_of_a_process_that_is_killed_are_rounded_up() {
+    let service = Service::new();
+    let key = service.key();
+    let other = service.another();
+    for done in 1..=100_u64 {
+        service.encrypt(&key.id, b"x");
+        let counted = uses(&other, &key)[0];
+        assert!((done..2 * done + 1).contains(&counted), "{counted} for {done}");
+    }
+}
+
+#[test]
+fn cr_4_processes_that_encrypt_at_once_lose_no_use() {
+    let service = Service::new();
+    let key = service.key();
+    let homes: Vec<_> = (0..4).map(|_| service.another()).collect();
+    std::thread::scope(|scope| {
+        for home in &homes {
+            let request = json!({"KeyId": key.id, "Plaintext": "eA=="});
+            scope.spawn(move || {
+                (0..25).for_each(|_| drop(crate::fixture::call(home, "Encrypt", request.clone()).unwrap()));
+            });
+        }
+    });
+    drop(homes);
+    assert_eq!(uses(&service.home, &key), [100]);
+}

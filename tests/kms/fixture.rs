@@ -45,6 +45,14 @@ impl Service {
         Self { home, _dir: dir }
     }
 
+    /// The home as the next process finds it, when this one has ended.
+    pub fn close(self) -> (TempDir, Home) {
+        let Self { home, _dir: temp } = self;
+        let dir = home.dir().to_owned();
+        drop(home);
+        (temp, Home::open(&dir).unwrap())
+    }
+
     /// The home opened once more, as another process has it.
     pub fn another(&self) -> Home {
         Home::open(self.home.dir()).unwrap()

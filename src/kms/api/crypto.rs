@@ -48,6 +48,7 @@ pub(in crate::kms) fn seal<'k>(
     })?;
     let backing = backing_key(cx, material)?;
     let blob = ciphertext::seal(key.record.id, material.id, backing, context, plaintext);
+    cx.used.set(Some((key.record.id, material.id)));
     Ok((blob, material))
 }
 

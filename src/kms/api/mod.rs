@@ -11,7 +11,7 @@ mod rotation;
 
 pub(super) use keys::managed_key;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::error::Cause;
 use super::fields::{Fields, not_supported};
+use super::id::{KeyId, MaterialId};
 use super::key::{Key, KeyManager};
 use super::material::Sealer;
 use super::reference::{self, Form};
@@ -36,11 +37,13 @@ pub(super) struct Context<'a> {
     pub sealer: &'a Sealer,
     /// The keys that the operation concerned, for the audit log; filled also when it is refused.
     pub touched: RefCell<Vec<KeyArn>>,
+    /// The backing key that it encrypted under, to be counted.
+    pub used: Cell<Option<(KeyId, MaterialId)>>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(operation: Operation, ring: &'a Keyring, now: Timestamp, sealer: &'a Sealer) -> Self {
-        Self { operation, ring, now, sealer, touched: RefCell::default() }
+        Self { operation, ring, now, sealer, touched: RefCell::default(), used: Cell::default() }
     }
 
     /// The key that `name` names, in a state that permits the operation.
