@@ -2,6 +2,7 @@
 
 mod backup;
 mod bytes;
+mod crowd;
 mod fixture;
 mod home;
 mod keychain;
