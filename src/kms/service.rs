@@ -357,10 +357,10 @@ impl Kms {
 
     /// [`Kms::make_managed`] where `name` is that alias and a use of it makes its key.
     pub(super) fn make_managed_if_named(&self, name: &str) -> Result<(), KmsError> {
-        match AliasName::managed_in(name) {
-            Some(alias) if self.ring()?.alias(&alias).is_none() => self.make_managed(&alias),
-            Some(_) | None => Ok(()),
-        }
+        let Some(alias) = AliasName::managed_in(name) else { return Ok(()) };
+        // Once it is there it stays, so that what was read last says enough.
+        let is_known = self.last_ring().is_some_and(|ring| ring.alias(&alias).is_some());
+        if is_known { Ok(()) } else { self.make_managed(&alias) }
     }
 
     fn tell(&self, key: &KeyArn, change: KeyChange) -> Result<(), KmsError> {
