@@ -30,6 +30,8 @@ const IMPORTERS: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("ring", &["crypto"]),
+    ("rsa", &["crypto"]),
+    ("sha1", &["crypto"]),
     ("hmac", &["crypto"]),
     ("sha2", &["crypto"]),
     ("subtle", &["crypto"]),

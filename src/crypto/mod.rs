@@ -4,7 +4,8 @@
 //! with which associated data, is decided by its callers. It knows nothing of files, keys' life cycles or I/O.
 //!
 //! Two implementations of AES-256-GCM are used: [`aead`] (RustCrypto) seals and wraps keys, [`content`]
-//! (AWS-LC) encrypts file content, where throughput counts. Each is checked against the other in tests.
+//! (AWS-LC) encrypts file content, where throughput counts. Each is checked against the other in tests. So are the two
+//! implementations of RSA in [`transport`].
 
 pub mod aead;
 pub mod content;
@@ -14,6 +15,7 @@ pub mod mac;
 pub mod password;
 pub mod rng;
 mod secret;
+pub mod transport;
 pub mod wrap;
 
 pub use secret::Secret;
