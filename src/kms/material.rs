@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::id::{KeyId, MaterialId};
+use super::import::TokenKey;
 use crate::crypto::mac::MacKey;
 use crate::crypto::{AuthenticationFailed, KEY_LEN, Secret, aead};
 
@@ -50,24 +51,34 @@ impl fmt::Debug for SealedMaterial {
     }
 }
 
-/// Seals, opens and names backing keys. The store derives both of its keys from the root key.
+/// Seals, opens and names backing keys, and has the key of import tokens. The store derives its keys from the root key.
 #[derive(Debug)]
 pub struct Sealer {
     sealing: Secret<KEY_LEN>,
     naming: MacKey,
+    tokens: TokenKey,
 }
 
 impl Sealer {
-    /// From a key that seals and a key that names; neither may serve any other purpose.
-    pub fn new(sealing: Secret<KEY_LEN>, naming: &Secret<KEY_LEN>) -> Self {
-        Self { sealing, naming: MacKey::new(naming) }
+    /// From a key that seals, one that names and one that seals import tokens; none may serve any other purpose.
+    pub fn new(sealing: Secret<KEY_LEN>, naming: &Secret<KEY_LEN>, tokens: TokenKey) -> Self {
+        Self { sealing, naming: MacKey::new(naming), tokens }
+    }
+
+    /// What seals and opens import tokens.
+    pub const fn tokens(&self) -> &TokenKey {
+        &self.tokens
     }
 
     /// Makes a fresh backing key for `key`.
     pub fn generate(&self, key: KeyId) -> (MaterialId, SealedMaterial) {
-        let material = BackingKey::random();
-        let id = self.name(key, &material);
-        (id, self.seal(key, id, &material))
+        self.take(key, &BackingKey::random())
+    }
+
+    /// Takes a backing key that was made elsewhere. The same bytes have the same id under one CMK, and another one under another.
+    pub fn take(&self, key: KeyId, material: &BackingKey) -> (MaterialId, SealedMaterial) {
+        let id = self.name(key, material);
+        (id, self.seal(key, id, material))
     }
 
     /// The backing key in `sealed`, opened at its first use.
@@ -113,7 +124,7 @@ mod tests {
     use super::*;
 
     fn sealer() -> Sealer {
-        Sealer::new(Secret::random(), &Secret::random())
+        Sealer::new(Secret::random(), &Secret::random(), TokenKey::new(Secret::random()))
     }
 
     #[test]

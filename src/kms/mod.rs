@@ -13,6 +13,7 @@ pub mod error;
 pub mod fields;
 pub mod files;
 pub mod id;
+pub mod import;
 pub mod key;
 pub mod material;
 pub mod operation;

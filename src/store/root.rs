@@ -12,6 +12,7 @@ use super::slot::{Slot, SlotKind, SlotSecret};
 use crate::clock::Timestamp;
 use crate::crypto::mac::MacKey;
 use crate::crypto::{KEY_LEN, Secret, kdf};
+use crate::kms::import::TokenKey;
 use crate::kms::material::Sealer;
 
 /// The root key of a home.
@@ -69,9 +70,10 @@ impl RootKey {
         LedgerKeys::new(&self.sub_key(b"kmsfs ledger 1"))
     }
 
-    /// Seals and names backing keys.
+    /// Seals and names backing keys, and seals import tokens.
     pub fn sealer(&self) -> Sealer {
-        Sealer::new(self.sub_key(b"kmsfs sealing 1"), &self.sub_key(b"kmsfs naming 1"))
+        let tokens = TokenKey::new(self.sub_key(b"kmsfs import tokens 1"));
+        Sealer::new(self.sub_key(b"kmsfs sealing 1"), &self.sub_key(b"kmsfs naming 1"), tokens)
     }
 
     /// Authenticates the records of volumes.

@@ -10,6 +10,7 @@ use kmsfs::datakey::KeyArn;
 use kmsfs::kms::audit::{AuditError, AuditEvent, AuditLog};
 use kmsfs::kms::error::Cause;
 use kmsfs::kms::id::Namespace;
+use kmsfs::kms::import::TokenKey;
 use kmsfs::kms::material::Sealer;
 use kmsfs::kms::ring::{ClockRecord, Decision, KeyStore, Keyring, StoreFailure};
 use kmsfs::kms::{Caller, KeyChange, Kms, KmsError, Operation, StateObserver, Via};
@@ -101,7 +102,8 @@ impl Bench {
         });
         let clock = Arc::new(ManualClock::new(latest));
         let journal = Arc::new(Journal::default());
-        let sealer = Sealer::new(Secret::random(), &Secret::random());
+        let tokens = TokenKey::new(Secret::random());
+        let sealer = Sealer::new(Secret::random(), &Secret::random(), tokens);
         let kms = Kms::new(store.clone(), sealer, clock.clone(), journal.clone());
         kms.set_observer(journal.clone());
         Self { kms, store, clock, journal }

@@ -1,0 +1,287 @@
+//! Import tokens: how key material that others made comes into the service (rules IMP-2 and IMP-3).
+//!
+//! A token and the public key that was given out with it are one pair: the token holds the private key, sealed under a key of the
+//! store's root key and bound to the CMK, the wrapping algorithm and the date. So nothing is kept between the two operations, every
+//! process of the home reads every token of it, and a token that a newer one followed goes on being good until its date.
+//!
+//! ```text
+//! magic "kmt" (3) | version 1 (1) | key id (16) | algorithm (1) | key spec (1) | valid to (8) | sealed private key
+//! ```
+//!
+//! The date is milliseconds since 1970, big-endian. All in front of the sealed bytes is their associated data.
+
+use crate::clock::Timestamp;
+use crate::crypto::transport::{self, Modulus, Padding, TransportKey};
+use crate::crypto::{KEY_LEN, Secret, aead};
+
+use super::id::KeyId;
+use super::material::BackingKey;
+
+/// What a token begins with: the name of what it is, and the version of its layout.
+const MAGIC: [u8; 4] = *b"kmt\x01";
+/// Bytes in front of the sealed private key.
+const HEADER_LEN: usize = MAGIC.len() + KeyId::LEN + 1 + 1 + 8;
+/// Begins what is authenticated with a token.
+const LABEL: &[u8] = b"kmsfs import token v1";
+
+/// How key material is wrapped on its way (AWS KMS API, AlgorithmSpec), best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WrappingAlgorithm {
+    /// `RSAES_OAEP_SHA_256`.
+    OaepSha256,
+    /// `RSAES_OAEP_SHA_1`.
+    OaepSha1,
+    /// `RSAES_PKCS1_V1_5`: only where the home permits it.
+    Pkcs1V15,
+}
+
+impl WrappingAlgorithm {
+    /// Every algorithm that wraps a symmetric key.
+    pub const ALL: [Self; 3] = [Self::OaepSha256, Self::OaepSha1, Self::Pkcs1V15];
+
+    /// AWS's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OaepSha256 => "RSAES_OAEP_SHA_256",
+            Self::OaepSha1 => "RSAES_OAEP_SHA_1",
+            Self::Pkcs1V15 => "RSAES_PKCS1_V1_5",
+        }
+    }
+
+    /// The algorithm of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::OaepSha256 => 1,
+            Self::OaepSha1 => 2,
+            Self::Pkcs1V15 => 3,
+        }
+    }
+
+    const fn padding(self) -> Padding {
+        match self {
+            Self::OaepSha256 => Padding::OaepSha256,
+            Self::OaepSha1 => Padding::OaepSha1,
+            Self::Pkcs1V15 => Padding::Pkcs1V15,
+        }
+    }
+}
+
+/// The key that wraps (AWS KMS API, WrappingKeySpec).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WrappingKeySpec {
+    /// `RSA_2048`.
+    Rsa2048,
+    /// `RSA_3072`.
+    Rsa3072,
+    /// `RSA_4096`.
+    Rsa4096,
+}
+
+impl WrappingKeySpec {
+    /// Every spec.
+    pub const ALL: [Self; 3] = [Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+
+    /// AWS's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "RSA_2048",
+            Self::Rsa3072 => "RSA_3072",
+            Self::Rsa4096 => "RSA_4096",
+        }
+    }
+
+    /// The spec of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|spec| spec.name() == name)
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Rsa2048 => 1,
+            Self::Rsa3072 => 2,
+            Self::Rsa4096 => 3,
+        }
+    }
+
+    const fn modulus(self) -> Modulus {
+        match self {
+            Self::Rsa2048 => Modulus::Bits2048,
+            Self::Rsa3072 => Modulus::Bits3072,
+            Self::Rsa4096 => Modulus::Bits4096,
+        }
+    }
+}
+
+/// A public key and its token.
+#[derive(Debug)]
+pub struct ImportParameters {
+    /// The public key: SubjectPublicKeyInfo, DER.
+    pub public_key: Vec<u8>,
+    /// The token.
+    pub token: Vec<u8>,
+}
+
+/// Seals and opens import tokens, and does nothing else.
+#[derive(Debug)]
+pub struct TokenKey(Secret<KEY_LEN>);
+
+impl TokenKey {
+    /// Of a key that serves no other purpose.
+    pub const fn new(key: Secret<KEY_LEN>) -> Self {
+        Self(key)
+    }
+
+    /// Makes a key pair for an import into `key` until `valid_to`.
+    pub fn issue(
+        &self,
+        key: KeyId,
+        algorithm: WrappingAlgorithm,
+        spec: WrappingKeySpec,
+        valid_to: Timestamp,
+    ) -> ImportParameters {
+        let pair = transport::generate(spec.modulus());
+        let date = valid_to.as_millis().to_be_bytes();
+        let header = [&MAGIC, key.as_bytes().as_slice(), &[algorithm.code(), spec.code()], &date].concat();
+        let sealed = aead::seal(&self.0, &associated_data(&header), &pair.private);
+        ImportParameters { public_key: pair.public, token: [header, sealed].concat() }
+    }
+
+    /// Reads a token that was issued for `key`; its date is the caller's to look at.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] for one of another key, of another home, and for any altered byte.
+    pub fn read(&self, token: &[u8], key: KeyId) -> Result<ImportToken, InvalidToken> {
+        let (header, sealed) = token.split_first_chunk::<HEADER_LEN>().ok_or(InvalidToken)?;
+        let private = aead::open(&self.0, &associated_data(header), sealed).map_err(|_| InvalidToken)?;
+        // From here on it is known who wrote it.
+        let rest = header.strip_prefix(&MAGIC).ok_or(InvalidToken)?;
+        let (of, rest) = rest.split_first_chunk::<{ KeyId::LEN }>().ok_or(InvalidToken)?;
+        let [algorithm, spec, date @ ..] = rest else { return Err(InvalidToken) };
+        let algorithm = WrappingAlgorithm::ALL.into_iter().find(|known| known.code() == *algorithm);
+        let is_known = WrappingKeySpec::ALL.into_iter().any(|known| known.code() == *spec);
+        let date = i64::from_be_bytes(date.try_into().map_err(|_| InvalidToken)?);
+        match (algorithm, TransportKey::from_pkcs8(&private)) {
+            (Some(algorithm), Some(private)) if is_known && *of == *key.as_bytes() => {
+                Ok(ImportToken { algorithm, valid_to: Timestamp::from_millis(date), private })
+            }
+            (Some(_) | None, Some(_) | None) => Err(InvalidToken),
+        }
+    }
+}
+
+/// A token that is not one of this key and this home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidToken;
+
+/// A token of this key and this home.
+#[derive(Debug)]
+pub struct ImportToken {
+    algorithm: WrappingAlgorithm,
+    valid_to: Timestamp,
+    private: TransportKey,
+}
+
+/// Why wrapped material was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotUnwrapped {
+    /// It does not open.
+    Closed,
+    /// It opens, and what is in it has not the length of a key: that many bytes.
+    Length(usize),
+}
+
+impl ImportToken {
+    /// When it, and the public key with it, end to be good.
+    pub const fn valid_to(&self) -> Timestamp {
+        self.valid_to
+    }
+
+    /// The key that `wrapped` holds.
+    ///
+    /// # Errors
+    /// [`NotUnwrapped`]. With `RSAES_PKCS1_V1_5` a wrong length is `Closed`, too: a bad padding looks like that (see
+    /// [`TransportKey::unwrap`]), and to tell them apart would open every material that was ever wrapped so.
+    pub fn unwrap(&self, wrapped: &[u8]) -> Result<BackingKey, NotUnwrapped> {
+        let opened =
+            self.private.unwrap(self.algorithm.padding(), wrapped).map_err(|_| NotUnwrapped::Closed)?;
+        BackingKey::from_slice(&opened).ok_or(match self.algorithm {
+            WrappingAlgorithm::OaepSha256 | WrappingAlgorithm::OaepSha1 => NotUnwrapped::Length(opened.len()),
+            WrappingAlgorithm::Pkcs1V15 => NotUnwrapped::Closed,
+        })
+    }
+}
+
+/// `label | header (30)`.
+fn associated_data(header: &[u8]) -> Vec<u8> {
+    [LABEL, header].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPEC: WrappingKeySpec = WrappingKeySpec::Rsa2048;
+
+    fn tokens() -> TokenKey {
+        TokenKey::new(Secret::random())
+    }
+
+    #[test]
+    fn imp_3_every_token_is_read_for_its_key_and_fits_into_aws_s_length() {
+        let (tokens, key, date) = (tokens(), KeyId::random(), Timestamp::from_millis(1 << 41));
+        for (spec, algorithm) in WrappingKeySpec::ALL.into_iter().zip(WrappingAlgorithm::ALL) {
+            let issued = tokens.issue(key, algorithm, spec, date);
+            assert!(issued.token.len() <= 6144 && issued.public_key.len() <= 4096);
+            let read = tokens.read(&issued.token, key).unwrap();
+            assert_eq!((read.algorithm, read.valid_to()), (algorithm, date));
+            assert_eq!(tokens.read(&issued.token, KeyId::random()).unwrap_err(), InvalidToken);
+            assert!(self::tokens().read(&issued.token, key).is_err(), "a token of another home");
+        }
+    }
+
+    #[test]
+    fn imp_3_every_altered_or_shortened_token_is_invalid() {
+        let (tokens, key) = (tokens(), KeyId::random());
+        let issued = tokens.issue(key, WrappingAlgorithm::OaepSha256, SPEC, Timestamp::from_millis(0));
+        for byte in 0..issued.token.len() {
+            let mut altered = issued.token.clone();
+            altered[byte] ^= 1;
+            assert_eq!(tokens.read(&altered, key).unwrap_err(), InvalidToken, "byte {byte}");
+            assert_eq!(tokens.read(&issued.token[..byte], key).unwrap_err(), InvalidToken, "{byte} bytes");
+        }
+    }
+
+    #[test]
+    fn names_are_aws_s() {
+        for algorithm in WrappingAlgorithm::ALL {
+            assert_eq!(WrappingAlgorithm::from_name(algorithm.name()), Some(algorithm));
+        }
+        for spec in WrappingKeySpec::ALL {
+            assert_eq!(WrappingKeySpec::from_name(spec.name()), Some(spec));
+        }
+        assert_eq!(WrappingAlgorithm::from_name("RSA_AES_KEY_WRAP_SHA_256"), None);
+        assert_eq!(WrappingKeySpec::from_name("SM2"), None);
+    }
+
+    #[test]
+    fn debug_forms_show_no_byte() {
+        let (tokens, key) = (TokenKey::new(Secret::from_slice(&[7; 32]).unwrap()), KeyId::random());
+        let issued = tokens.issue(key, WrappingAlgorithm::OaepSha1, SPEC, Timestamp::from_millis(0));
+        assert_eq!(format!("{tokens:?}"), "TokenKey(Secret<32>(..))");
+        assert!(format!("{:?}", tokens.read(&issued.token, key)).contains("TransportKey(..)"));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_no_token(magic in any::<bool>(), bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let token = if magic { [MAGIC.as_slice(), &bytes].concat() } else { bytes };
+            prop_assert_eq!(tokens().read(&token, KeyId::random()).unwrap_err(), InvalidToken);
+        }
+    }
+}
