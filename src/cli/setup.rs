@@ -36,6 +36,10 @@ pub struct Setup {
     /// A clock that can be moved by hand, for lessons and tests
     #[arg(long)]
     simulated_clock: bool,
+    /// Take imported key material that is wrapped with RSAES_PKCS1_V1_5, which AWS KMS refuses since October 2023: for lessons
+    /// and old HSMs
+    #[arg(long)]
+    legacy_wrapping: bool,
     #[command(flatten)]
     cost: CostOptions,
 }
@@ -52,6 +56,7 @@ impl Setup {
             account: self.account,
             region: self.region,
             simulated_clock: self.simulated_clock,
+            legacy_wrapping: self.legacy_wrapping,
         };
         let home = Home::setup(&dir, &options)?;
         let mut text = zeroize::Zeroizing::new(format!("The home is {}.\n", home.dir().display()));

@@ -148,6 +148,7 @@ pub fn loss(key: &Key, material: &MaterialRecord) -> Option<Vec<Change>> {
         return Some(vec![Change::RemoveMaterial(key.record.id, material.id)]);
     }
     let Next::To(state) = next(key.record.state, Event::MaterialLost) else { return None };
+    // No date is left to come: what is imported again says when it ends.
     let imported = material.imported.clone().map(|imported| Imported { valid_to: None, ..imported });
     let emptied = MaterialRecord { sealed: None, imported, ..material.clone() };
     let record = KeyRecord { state, ..key.record.clone() };
@@ -161,19 +162,23 @@ fn due_rotation(ring: &Keyring, key: &Key, now: Timestamp, sealer: &Sealer) -> O
     Some(rotation(ring, key, RotationKind::Automatic, now, sealer))
 }
 
-/// A fresh backing key after the current one. The schedule goes on from its own dates after an automatic rotation, and is not moved
+/// A backing key after the current one: the imported one that waits for that, or a fresh one. The schedule goes on from its own dates after an automatic rotation, and is not moved
 /// by another (rule ROT-6).
 pub fn rotation(ring: &Keyring, key: &Key, kind: RotationKind, now: Timestamp, sealer: &Sealer) -> Happening {
-    let (id, sealed) = sealer.generate(key.record.id);
-    let material = MaterialRecord {
-        id,
-        key: key.record.id,
-        version: key.next_version(),
-        rotation: Some((kind, now)),
-        sealed: Some(sealed),
-        imported: None,
-        uses: 0,
+    let rotation = Some((kind, now));
+    let material = match key.pending() {
+        // From here on it belongs to the key for good (rule IMP-4).
+        Some(pending) => {
+            let imported = pending.imported.clone().map(|imported| Imported { pending: false, ..imported });
+            MaterialRecord { rotation, imported, ..pending.as_ref().clone() }
+        }
+        None => {
+            let (id, sealed) = sealer.generate(key.record.id);
+            let (key, version) = (key.record.id, key.next_version());
+            MaterialRecord { id, key, version, rotation, sealed: Some(sealed), imported: None, uses: 0 }
+        }
     };
+    let current = material.id;
     let mut changes = vec![Change::PutMaterial(material)];
     if kind == RotationKind::Automatic {
         let rotation = key.record.rotation.map(|schedule| schedule.after(now));
@@ -184,7 +189,7 @@ pub fn rotation(ring: &Keyring, key: &Key, kind: RotationKind, now: Timestamp, s
         kind,
         origin: key.record.origin,
         previous: key.current().map(|material| material.id),
-        current: id,
+        current,
     };
     Happening { event, changes }
 }

@@ -20,14 +20,20 @@ pub enum AwsError {
     Disabled,
     /// A dry run would have succeeded.
     DryRunOperation,
+    /// An import token whose time is over.
+    ExpiredImportToken,
     /// The key in the request is not the one that made the ciphertext.
     IncorrectKey,
+    /// Key material that is not the one that was imported before, or not of the right length.
+    IncorrectKeyMaterial,
     /// An alias name that cannot be.
     InvalidAliasName,
     /// An ARN that cannot be.
     InvalidArn,
     /// A ciphertext that does not open. It never says why.
     InvalidCiphertext,
+    /// An import token of another key, or no import token at all.
+    InvalidImportToken,
     /// The key's usage does not fit the operation.
     InvalidKeyUsage,
     /// A page marker that this service did not give out.
@@ -62,10 +68,13 @@ impl AwsError {
             Self::CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException",
             Self::Disabled => "DisabledException",
             Self::DryRunOperation => "DryRunOperationException",
+            Self::ExpiredImportToken => "ExpiredImportTokenException",
             Self::IncorrectKey => "IncorrectKeyException",
+            Self::IncorrectKeyMaterial => "IncorrectKeyMaterialException",
             Self::InvalidAliasName => "InvalidAliasNameException",
             Self::InvalidArn => "InvalidArnException",
             Self::InvalidCiphertext => "InvalidCiphertextException",
+            Self::InvalidImportToken => "InvalidImportTokenException",
             Self::InvalidKeyUsage => "InvalidKeyUsageException",
             Self::InvalidMarker => "InvalidMarkerException",
             Self::Internal => "KMSInternalException",

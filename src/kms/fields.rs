@@ -12,11 +12,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::id::MaterialId;
 use super::{AwsError, KmsError};
+use crate::clock::Timestamp;
 use crate::context::EncryptionContext;
+use crate::datakey::MATERIAL_ID_LEN;
 
 /// Characters of a KeyId in any of its forms.
 const KEY_ID_LEN: RangeInclusive<usize> = 1..=2048;
+/// Digits of a material id.
+const MATERIAL_ID_DIGITS: usize = 2 * MATERIAL_ID_LEN;
 /// Pairs in an encryption context at most; AWS gives no number but bounds the request, so this bounds it too.
 const CONTEXT_PAIRS_MAX: usize = 1024;
 
@@ -152,6 +157,26 @@ impl Fields {
         Ok(Some(u32::try_from(number).unwrap_or(*range.start())))
     }
 
+    /// A point in time: seconds since 1970, with their fraction. It is kept as the audit log writes times.
+    pub fn timestamp(&mut self, name: &'static str) -> Result<Option<Timestamp>, KmsError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(seconds) = value.as_f64() else { return Err(mismatch(&value, "Timestamp")) };
+        // A number beyond what a date can be becomes the farthest one.
+        let time = Timestamp::from_millis((seconds * 1000.0).round() as i64);
+        self.keep(name, Value::String(time.to_string()));
+        Ok(Some(time))
+    }
+
+    /// The id of a backing key: 64 hexadecimal digits.
+    pub fn material_id(&mut self, name: &'static str) -> Result<Option<MaterialId>, KmsError> {
+        let Some(text) = self.text(name, MATERIAL_ID_DIGITS..=MATERIAL_ID_DIGITS)? else { return Ok(None) };
+        let id = MaterialId::parse(&text);
+        if id.is_none() && text.len() == MATERIAL_ID_DIGITS {
+            self.violates_pattern(name, &text, "^[a-f0-9]+$");
+        }
+        Ok(id)
+    }
+
     /// A truth value; absent is false.
     pub fn flag(&mut self, name: &'static str) -> Result<bool, KmsError> {
         let Some(value) = self.take(name) else { return Ok(false) };
@@ -176,6 +201,18 @@ impl Fields {
             ));
         }
         Ok(choice)
+    }
+
+    /// One of `choices`, that must be there.
+    pub fn required_choice(
+        &mut self,
+        name: &'static str,
+        choices: &'static [&'static str],
+    ) -> Result<&'static str, KmsError> {
+        let is_there = self.members.get(name).is_some_and(|value| !value.is_null());
+        let choice = self.choice(name, choices)?;
+        // A value that is none of them is counted already; what stands in for it is never used.
+        if is_there { Ok(choice.unwrap_or_default()) } else { Ok(self.required(name, choice)) }
     }
 
     /// One of `choices`; where it is absent `default`, which is then kept for the audit log like a value that was given.

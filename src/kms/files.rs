@@ -245,8 +245,11 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
         | AwsError::Conflict
         | AwsError::CustomKeyStoreNotFound
         | AwsError::DryRunOperation
+        | AwsError::ExpiredImportToken
+        | AwsError::IncorrectKeyMaterial
         | AwsError::InvalidAliasName
         | AwsError::InvalidArn
+        | AwsError::InvalidImportToken
         | AwsError::InvalidKeyUsage
         | AwsError::InvalidMarker
         | AwsError::LimitExceeded

@@ -178,6 +178,12 @@ impl Key {
         permanent.peek().is_some() && permanent.all(|material| material.sealed.is_some())
     }
 
+    /// When the first of the backing keys that belong to it for good expires.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        let permanent = self.materials.iter().filter(|material| !material.is_pending());
+        permanent.filter_map(|material| material.expiry()).min()
+    }
+
     /// The version number of the next backing key.
     pub fn next_version(&self) -> u32 {
         self.materials.last().map_or(1, |material| material.version + 1)

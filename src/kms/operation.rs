@@ -92,6 +92,9 @@ impl Operation {
             | Self::UpdateKeyDescription
             | Self::ScheduleKeyDeletion
             | Self::CancelKeyDeletion
+            | Self::GetParametersForImport
+            | Self::ImportKeyMaterial
+            | Self::DeleteImportedKeyMaterial
             | Self::CreateKey
             | Self::ListKeys
             | Self::GenerateRandom => true,
@@ -104,10 +107,7 @@ impl Operation {
             | Self::RetireGrant
             | Self::RevokeGrant
             | Self::TagResource
-            | Self::UntagResource
-            | Self::GetParametersForImport
-            | Self::ImportKeyMaterial
-            | Self::DeleteImportedKeyMaterial => false,
+            | Self::UntagResource => false,
         }
     }
 

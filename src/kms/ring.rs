@@ -28,6 +28,7 @@ pub struct ClockRecord {
 pub struct Keyring {
     namespace: Arc<Namespace>,
     clock: ClockRecord,
+    legacy_wrapping: bool,
     keys: BTreeMap<KeyId, Arc<Key>>,
     aliases: BTreeMap<AliasName, Arc<AliasRecord>>,
     tombstones: BTreeMap<KeyId, Arc<Tombstone>>,
@@ -41,11 +42,22 @@ impl Keyring {
         Self {
             namespace: Arc::new(namespace),
             clock,
+            legacy_wrapping: false,
             keys: BTreeMap::new(),
             aliases: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             due: BTreeSet::new(),
         }
+    }
+
+    /// The same, in a home that was made to take `RSAES_PKCS1_V1_5` (rule IMP-2).
+    pub fn with_legacy_wrapping(self, legacy_wrapping: bool) -> Self {
+        Self { legacy_wrapping, ..self }
+    }
+
+    /// Whether the home takes `RSAES_PKCS1_V1_5`.
+    pub const fn permits_legacy_wrapping(&self) -> bool {
+        self.legacy_wrapping
     }
 
     /// The account and region of every name in it.

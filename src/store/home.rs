@@ -36,6 +36,8 @@ pub struct SetupOptions {
     pub region: String,
     /// Whether its clock can be moved by hand (rule T-1).
     pub simulated_clock: bool,
+    /// Whether it takes key material wrapped with `RSAES_PKCS1_V1_5` (rule IMP-2).
+    pub legacy_wrapping: bool,
 }
 
 /// An open, unlocked home.

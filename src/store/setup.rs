@@ -131,6 +131,9 @@ fn fill(waiting: &Path, slots: &[Slot], root: &RootKey, options: &SetupOptions) 
     if options.simulated_clock {
         rows.push((Table::Meta, meta_row(fact::SIMULATED_OFFSET, 0_i64.into())));
     }
+    if options.legacy_wrapping {
+        rows.push((Table::Meta, meta_row(fact::LEGACY_WRAPPING, 1_i64.into())));
+    }
     rows.extend(slots.iter().map(|slot| (Table::Slots, slot.row())));
     tables::write_first(&mut connection, &path, &root.ledger(), &rows)?;
     match database::truncate_log(&connection, &path)? {

@@ -25,6 +25,8 @@ pub mod fact {
     pub const LATEST: &str = "latest";
     /// How far a simulated clock was moved, in milliseconds; absent with a real clock.
     pub const SIMULATED_OFFSET: &str = "simulated-offset";
+    /// 1 in a home that takes key material wrapped with `RSAES_PKCS1_V1_5`; absent in every other.
+    pub const LEGACY_WRAPPING: &str = "legacy-wrapping";
     /// The generation of the last destruction, while copies of what it destroyed may be in the database's files.
     pub const UNCLEAN: &str = "unclean";
     /// The schema up to which every table has a head; absent in a home that was made before schema 3 and not opened since.
@@ -348,7 +350,8 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
         latest: Timestamp::from_millis(latest),
         simulated_offset: meta(fact::SIMULATED_OFFSET).and_then(rows::integer),
     };
-    let mut ring = Keyring::new(Namespace { account, region }, clock);
+    let legacy_wrapping = meta(fact::LEGACY_WRAPPING).and_then(rows::integer) == Some(1);
+    let mut ring = Keyring::new(Namespace { account, region }, clock).with_legacy_wrapping(legacy_wrapping);
     let mut slots = of(Table::Slots).map(|(row, _)| Slot::of(row)).collect::<Result<Vec<_>, _>>()?;
     slots.sort_by_key(|slot| slot.id);
     for table in Table::ALL {

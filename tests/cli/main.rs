@@ -4,6 +4,7 @@ mod backup;
 mod coverage;
 mod errors;
 mod fixture;
+mod import;
 mod kms;
 mod kms_usage;
 mod people;

@@ -34,7 +34,9 @@ macro_rules! sessions {
     };
 }
 
-sessions!(decrypt, help, home, init, inspect, keys, kms, machine, mount, scrub, setup, slot, umount, unlock);
+sessions!(
+    decrypt, help, home, import, init, inspect, keys, kms, machine, mount, scrub, setup, slot, umount, unlock
+);
 
 /// A directory for the commands below one heading. What they mounted is unmounted, also when the test fails.
 struct Place(TempDir);

@@ -140,6 +140,7 @@ fn aud_1_each_operation_says_whether_it_only_reads() {
         "ListAliases",
         "ListKeyRotations",
         "GetKeyRotationStatus",
+        "GetParametersForImport",
         "Encrypt",
         "Decrypt",
         "ReEncrypt",

@@ -34,12 +34,22 @@ impl Service {
     }
 
     pub fn with_clock(simulated_clock: bool) -> Self {
+        Self::made(simulated_clock, false)
+    }
+
+    /// A home that takes material wrapped with RSAES_PKCS1_V1_5.
+    pub fn with_legacy_wrapping() -> Self {
+        Self::made(true, true)
+    }
+
+    fn made(simulated_clock: bool, legacy_wrapping: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = SetupOptions {
             slots: vec![NewSlot::KeyFile(dir.path().join("key"))],
             account: "000000000000".into(),
             region: "us-east-1".into(),
             simulated_clock,
+            legacy_wrapping,
         };
         let home = Home::setup(&dir.path().join("home"), &options).unwrap();
         Self { home, _dir: dir }

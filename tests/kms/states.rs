@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixture::{Key, Service, call, forged_blob, text};
+use crate::wrapping::{OAEP_SHA_256, Parameters};
 
 /// The states a key can be in: name, origin.
 const STATES: [(&str, &str); 5] = [
@@ -38,6 +39,30 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("UpdateKeyDescription", ["ok", "ok", DEL, DEL, "ok"]),
     ("ScheduleKeyDeletion", ["ok", "ok", DEL, DEL, "ok"]),
     ("CancelKeyDeletion", [NOT, NOT, "ok", "ok", NOT]),
+    ("GetParametersForImport", [OWN, OWN, DEL, DEL, "ok"]),
+    ("ImportKeyMaterial", [OWN, OWN, DEL, DEL, "ok"]),
+    ("DeleteImportedKeyMaterial", [OWN, OWN, OWN, "ok", "ok"]),
+];
+
+/// The same for a key whose imported material is there: in Enabled and in Disabled.
+#[rustfmt::skip]
+const IMPORTED: &[(&str, [&str; 2])] = &[
+    ("Encrypt", ["ok", DIS]),
+    ("Decrypt", ["ok", DIS]),
+    ("ReEncrypt from", ["ok", DIS]),
+    ("ReEncrypt to", ["ok", DIS]),
+    ("GenerateDataKey", ["ok", DIS]),
+    ("GenerateDataKeyWithoutPlaintext", ["ok", DIS]),
+    ("EnableKey", ["ok", "ok"]),
+    ("DisableKey", ["ok", "ok"]),
+    ("RotateKeyOnDemand", [NONE, DIS]),
+    ("GetKeyRotationStatus", ["ok", "ok"]),
+    ("ListKeyRotations", ["ok", "ok"]),
+    ("ScheduleKeyDeletion", ["ok", "ok"]),
+    ("CancelKeyDeletion", [NOT, NOT]),
+    ("GetParametersForImport", ["ok", "ok"]),
+    ("ImportKeyMaterial", ["ok", "ok"]),
+    ("DeleteImportedKeyMaterial", ["ok", "ok"]),
 ];
 
 const DIS: &str = "DisabledException: ARN is disabled.";
@@ -47,6 +72,10 @@ const NOT: &str = "KMSInvalidStateException: ARN is not pending deletion.";
 const EXT: &str =
     "UnsupportedOperationException: ARN origin is EXTERNAL which is not valid for this operation.";
 
+const OWN: &str =
+    "UnsupportedOperationException: ARN origin is AWS_KMS which is not valid for this operation.";
+const NONE: &str = "KMSInvalidStateException: No available key material pending rotation for the key: ARN.";
+
 /// Where an operation that is permitted leads, by the state before; every other one leads nowhere.
 fn led(case: &str, state: &str, origin: &str) -> String {
     match (case, origin) {
@@ -55,6 +84,8 @@ fn led(case: &str, state: &str, origin: &str) -> String {
         ("ScheduleKeyDeletion", _) => "PendingDeletion",
         ("CancelKeyDeletion", "AWS_KMS") => "Disabled",
         ("CancelKeyDeletion", _) => "PendingImport",
+        ("ImportKeyMaterial", _) if state == "PendingImport" => "Enabled",
+        ("DeleteImportedKeyMaterial", _) if state != "PendingDeletion" => "PendingImport",
         _ => state,
     }
     .to_owned()
@@ -72,7 +103,13 @@ impl Subject {
         let key = service.key_of(json!({"Origin": origin}));
         let alias = format!("alias/subject-{number}");
         service.alias(&alias, &key);
-        let blob = if origin == "EXTERNAL" { forged_blob(&key) } else { service.encrypt(&key.id, b"secret") };
+        if origin == "EXTERNAL" && ["Enabled", "Disabled"].contains(&state) {
+            service.import(&key, &[7; 32], json!({"ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}));
+        }
+        let blob = match service.state(&key).as_str() {
+            "Enabled" => service.encrypt(&key.id, b"secret"),
+            _ => forged_blob(&key),
+        };
         match state {
             "Disabled" => service.disable(&key),
             "PendingDeletion" => {
@@ -85,7 +122,7 @@ impl Subject {
     }
 
     /// The operation of a case and its request; `other` is an enabled key, with an alias and a blob.
-    fn request<'c>(&self, case: &'c str, other: &Self) -> (&'c str, Value) {
+    fn request<'c>(&self, service: &Service, case: &'c str, other: &Self) -> (&'c str, Value) {
         let id = &self.key.id;
         let operation = case.split(' ').next().unwrap();
         let request = match case {
@@ -101,9 +138,30 @@ impl Subject {
             "UpdateAlias from" => json!({"AliasName": self.alias, "TargetKeyId": other.key.id}),
             "CreateAlias" => json!({"AliasName": format!("{}-more", self.alias), "TargetKeyId": id}),
             "UpdateKeyDescription" => json!({"KeyId": id, "Description": "changed"}),
+            "GetParametersForImport" => json!({
+                "KeyId": id, "WrappingAlgorithm": OAEP_SHA_256, "WrappingKeySpec": "RSA_2048"
+            }),
+            "ImportKeyMaterial" => self.import(service),
             _ => json!({"KeyId": id}),
         };
         (operation, request)
+    }
+
+    /// An import of the key's own material, where there can be one.
+    fn import(&self, service: &Service) -> Value {
+        let never = json!({"ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"});
+        match service.call("DescribeKey", json!({"KeyId": self.key.id})) {
+            Ok(Some(described))
+                if described["KeyMetadata"]["Origin"] == json!("EXTERNAL")
+                    && described["KeyMetadata"]["KeyState"] != json!("PendingDeletion") =>
+            {
+                Parameters::of(service, &self.key).request(&[7; 32], never)
+            }
+            _ => json!({
+                "KeyId": self.key.id, "ImportToken": "AA==", "EncryptedKeyMaterial": "AA==",
+                "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"
+            }),
+        }
     }
 }
 
@@ -115,21 +173,23 @@ fn st_1_every_operation_in_every_state_is_answered_as_aws_does() {
         number += 1;
         Subject::new(&service, state, origin, number)
     };
-    for (case, row) in TABLE {
-        for ((state, origin), expected) in STATES.into_iter().zip(row) {
-            let (it, other) = (subject(state, origin), subject("Enabled", "AWS_KMS"));
-            let before = service.describe(&it.key);
-            let (operation, request) = it.request(case, &other);
-            let found = match service.call(operation, request) {
-                Ok(_) => "ok".to_owned(),
-                Err(error) => error.to_string().replace(&it.key.arn, "ARN"),
-            };
-            assert_eq!(found, *expected, "{case} in {state}, origin {origin}");
-            if found == "ok" {
-                assert_eq!(service.state(&it.key), led(case, state, origin), "{case} in {state}, {origin}");
-            } else {
-                assert_eq!(service.describe(&it.key), before, "{case} in {state} was refused and changed it");
-            }
+    let own = TABLE.iter().flat_map(|(case, row)| row.iter().zip(STATES).map(move |cell| (case, cell)));
+    let imported = IMPORTED.iter().flat_map(|(case, row)| {
+        row.iter().zip([("Enabled", "EXTERNAL"), ("Disabled", "EXTERNAL")]).map(move |cell| (case, cell))
+    });
+    for (case, (expected, (state, origin))) in own.chain(imported) {
+        let (it, other) = (subject(state, origin), subject("Enabled", "AWS_KMS"));
+        let before = service.describe(&it.key);
+        let (operation, request) = it.request(&service, case, &other);
+        let found = match service.call(operation, request) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.to_string().replace(&it.key.arn, "ARN"),
+        };
+        assert_eq!(found, *expected, "{case} in {state}, origin {origin}");
+        if found == "ok" {
+            assert_eq!(service.state(&it.key), led(case, state, origin), "{case} in {state}, {origin}");
+        } else {
+            assert_eq!(service.describe(&it.key), before, "{case} in {state} was refused and changed it");
         }
     }
 }
@@ -173,7 +233,7 @@ fn st_1_a_deleted_key_and_one_that_never_was_are_not_found() {
         let it = Subject { key: key.clone(), alias: "alias/none".into(), blob };
         let other = Subject::new(&service, "Enabled", "AWS_KMS", if key.id == never.id { 1 } else { 2 });
         for (case, _) in TABLE {
-            let (operation, request) = it.request(case, &other);
+            let (operation, request) = it.request(&service, case, &other);
             let expected = match *case {
                 "Decrypt" | "ReEncrypt from" => {
                     "AccessDeniedException: The ciphertext refers to a customer master key that does not exist, does \

@@ -24,6 +24,28 @@ a_key() {
     kmsfs kms create-alias --alias-name "$1" --target-key-id "$id"
 }
 
+# an_external_key ALIAS: a new key that waits for its material.
+an_external_key() {
+    local id
+    id=$(kmsfs kms create-key --origin EXTERNAL | grep -oE '[0-9a-f-]{36}' | head -n 1)
+    kmsfs kms create-alias --alias-name "$1" --target-key-id "$id"
+}
+
+# parameters ALIAS [ALGORITHM]: what an import needs, as the files wrapping-key.der and token.
+parameters() {
+    kmsfs kms get-parameters-for-import --key-id "$(id_of "$1")" --wrapping-algorithm "${2:-RSAES_OAEP_SHA_256}" \
+        --wrapping-key-spec RSA_2048 > parameters.json
+    grep -oP '"PublicKey": "\K[^"]+' parameters.json | base64 -d > wrapping-key.der
+    grep -oP '"ImportToken": "\K[^"]+' parameters.json | base64 -d > token
+}
+
+# material BYTES FILE: so many bytes, wrapped under wrapping-key.der.
+material() {
+    head -c "$1" /dev/zero | tr '\0' m > material
+    openssl pkeyutl -encrypt -pubin -keyform DER -inkey wrapping-key.der -in material -out "$2" \
+        -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha256
+}
+
 # The id that an alias stands for.
 id_of() {
     kmsfs kms describe-key --key-id "$1" | grep -oE '[0-9a-f-]{36}' | head -n 1

@@ -54,6 +54,7 @@ impl Fixture {
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             simulated_clock: true,
+            legacy_wrapping: false,
         };
         Home::setup(&self.home(), &options)
     }

@@ -199,6 +199,7 @@ fn a_setup_that_fails_takes_no_key_file_that_another_sealed_its_home_for() {
                 account: "000000000000".to_owned(),
                 region: "us-east-1".to_owned(),
                 simulated_clock: false,
+                legacy_wrapping: false,
             };
             Home::setup(&temp.path().join(home), &options).map(drop)
         };
@@ -220,6 +221,7 @@ fn a_setup_that_fails_leaves_nothing_and_takes_no_key_file_that_was_there() {
         account: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
         simulated_clock: false,
+        legacy_wrapping: false,
     };
     let left = || {
         let mut names: Vec<_> =
@@ -266,6 +268,7 @@ fn a_home_named_by_a_link_or_a_dot_is_made_where_it_points() {
         account: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
         simulated_clock: false,
+        legacy_wrapping: false,
     };
     let home = Home::setup(&temp.path().join("link"), &options).unwrap();
     assert_eq!(home.dir(), temp.path().canonicalize().unwrap().join("real"));

@@ -299,6 +299,7 @@ impl Words<'_> {
             Kind::Text => value::text(&given).map(Value::String),
             Kind::Integer => value::integer(&given),
             Kind::Blob => value::blob(&given).map(Value::String),
+            Kind::Timestamp => value::timestamp(&given),
             Kind::Map => value::map(&given),
             Kind::Boolean | Kind::List | Kind::Structures => Err("it takes no single value".to_owned()),
         };

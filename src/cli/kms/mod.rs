@@ -21,6 +21,11 @@ use crate::kms::{Caller, Cause, Kms as Service, KmsError, Operation, Via};
 use arguments::{Arguments, Usage};
 use table::Command;
 
+/// What whoever imports must know (rule IMP-7).
+const DURABILITY: &str = "\
+note: this CMK is only as durable as your own copy of its key material. kmsfs never gives the material out: once it has expired or
+was deleted, only the same bytes, imported again, bring the CMK and its files back. Keep them in a safe place.";
+
 /// The key service, with the operations, flags and output of `aws kms`.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -90,6 +95,9 @@ fn call(service: &Service, caller: &Caller, command: &Command, arguments: &Argum
     match answer {
         Ok(Some(answer)) => {
             print(&output::render(&answer))?;
+            if command.operation == Operation::ImportKeyMaterial {
+                complain(DURABILITY);
+            }
             done()
         }
         Ok(None) => done(),

@@ -14,6 +14,8 @@ pub enum Kind {
     Boolean,
     /// Bytes: base64, or `fileb://FILE`.
     Blob,
+    /// A point in time: ISO 8601, or seconds since 1970.
+    Timestamp,
     /// Text pairs: `name=value,...` or JSON.
     Map,
     /// Texts: one after the other, or JSON.
@@ -86,7 +88,7 @@ macro_rules! command {
     (@listed $listed:literal) => { Some($listed) };
 }
 
-static COMMANDS: [Command; 23] = [
+static COMMANDS: [Command; 26] = [
     command!("cancel-key-deletion", CancelKeyDeletion, [KEY_ID]),
     command!(
         "create-alias",
@@ -123,6 +125,11 @@ static COMMANDS: [Command; 23] = [
         ]
     ),
     command!("delete-alias", DeleteAlias, [must("alias-name", "AliasName", Kind::Text)]),
+    command!(
+        "delete-imported-key-material",
+        DeleteImportedKeyMaterial,
+        [KEY_ID, may("key-material-id", "KeyMaterialId", Kind::Text)]
+    ),
     command!("describe-key", DescribeKey, [KEY_ID, GRANT_TOKENS]),
     command!("disable-key", DisableKey, [KEY_ID]),
     command!("disable-key-rotation", DisableKeyRotation, [KEY_ID]),
@@ -158,6 +165,29 @@ static COMMANDS: [Command; 23] = [
         ]
     ),
     command!("get-key-rotation-status", GetKeyRotationStatus, [KEY_ID]),
+    command!(
+        "get-parameters-for-import",
+        GetParametersForImport,
+        [
+            KEY_ID,
+            must("wrapping-algorithm", "WrappingAlgorithm", Kind::Text),
+            must("wrapping-key-spec", "WrappingKeySpec", Kind::Text),
+        ]
+    ),
+    command!(
+        "import-key-material",
+        ImportKeyMaterial,
+        [
+            KEY_ID,
+            must("import-token", "ImportToken", Kind::Blob),
+            must("encrypted-key-material", "EncryptedKeyMaterial", Kind::Blob),
+            may("valid-to", "ValidTo", Kind::Timestamp),
+            may("expiration-model", "ExpirationModel", Kind::Text),
+            may("import-type", "ImportType", Kind::Text),
+            may("key-material-description", "KeyMaterialDescription", Kind::Text),
+            may("key-material-id", "KeyMaterialId", Kind::Text),
+        ]
+    ),
     command!("list-aliases", ListAliases, [may("key-id", "KeyId", Kind::Text), LIMIT, MARKER], lists "Aliases"),
     command!("list-key-rotations", ListKeyRotations, [
         KEY_ID,
@@ -248,7 +278,8 @@ pub fn help() -> String {
         "Usage: kmsfs kms OPERATION [--FLAG VALUE ...]\n\nOperations, with the flags and the output of aws kms:\n{}\n\
          Flags of every operation:\n    --home DIR\n    --region REGION\n    --output json\n    --cli-input-json JSON, file://FILE\n\
          Flags of operations that list:\n    --max-items N, --page-size N, --starting-token TOKEN, --no-paginate\n\n\
-         Bytes are given in base64, or as fileb://FILE. kmsfs kms OPERATION help shows an operation's flags.\n",
+         Bytes are given in base64, or as fileb://FILE; times as 2027-01-31T12:00:00+01:00, or as seconds since 1970.\n\
+         kmsfs kms OPERATION help shows an operation's flags.\n",
         names.concat()
     )
 }
@@ -263,6 +294,7 @@ impl Command {
                 Kind::Integer => " NUMBER",
                 Kind::Boolean => " | --no-...",
                 Kind::Blob => " BASE64 or fileb://FILE",
+                Kind::Timestamp => " TIME",
                 Kind::Map => " NAME=TEXT,... or JSON",
                 Kind::List => " TEXT ... or JSON",
                 Kind::Structures => " NAME=TEXT,... ... or JSON",

@@ -4,6 +4,7 @@ use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 type Read<T> = Result<T, String>;
@@ -24,6 +25,24 @@ pub fn integer(given: &str) -> Read<Value> {
     let number: i64 =
         given.parse().map_err(|_| format!("invalid literal for int() with base 10: '{given}'"))?;
     Ok(Value::from(number))
+}
+
+/// A point in time, as seconds since 1970: given so, or as a date of ISO 8601. One without an offset is of the local time zone, and
+/// one without a time is its midnight.
+pub fn timestamp(given: &str) -> Read<Value> {
+    timestamp_in(given, &TimeZone::system())
+}
+
+fn timestamp_in(given: &str, zone: &TimeZone) -> Read<Value> {
+    let wrong = || format!("Invalid timestamp \"{given}\"");
+    if let Some(seconds) = given.parse().ok().filter(|seconds: &f64| seconds.is_finite()) {
+        return Ok(Value::from(seconds));
+    }
+    let time = given.parse::<jiff::Timestamp>().or_else(|_| {
+        let local = given.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?;
+        zone.to_timestamp(local).map_err(|_| wrong())
+    })?;
+    Ok(Value::from(time.as_millisecond() as f64 / 1000.0))
 }
 
 /// Bytes, as base64 of the request: given in base64 themselves, or the bytes of `fileb://FILE`.
@@ -145,6 +164,26 @@ mod tests {
             "a", "a=1,b", "a='1", "a=1,a=2", "a='1'x", "a=1,,b=2", "a=[1]", "a={b=1}", "{a}=1", "=1", "'a'=1",
         ] {
             assert!(map(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn times_are_iso_8601_or_seconds() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        for (given, seconds) in [
+            ("1700000000", 1_700_000_000.0),
+            ("1700000000.12", 1_700_000_000.12),
+            ("2023-11-14T22:13:20Z", 1_700_000_000.0),
+            ("2023-11-14T22:13:20.120+00:00", 1_700_000_000.12),
+            ("2023-11-14T23:13:20+0100", 1_700_000_000.0),
+            ("2023-11-15T00:13:20", 1_700_000_000.0),
+            ("2023-11-15 00:13:20", 1_700_000_000.0),
+            ("2023-11-15", 1_699_999_200.0),
+        ] {
+            assert_eq!(timestamp_in(given, &zone), Ok(Value::from(seconds)), "{given}");
+        }
+        for given in ["", "tomorrow", "14.11.2023", "2023-13-01", "NaN", "inf", "12:00"] {
+            assert_eq!(timestamp_in(given, &zone), Err(format!("Invalid timestamp \"{given}\"")));
         }
     }
 

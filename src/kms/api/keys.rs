@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::crypto::SYMMETRIC;
-use super::{Context, Decode, Reply, Request};
+use super::{Context, Decode, Reply, Request, import};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;
 use crate::kms::fields::{Fields, not_supported};
@@ -218,7 +218,11 @@ struct KeyMetadata {
     key_state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_to: Option<f64>,
     origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_model: Option<&'static str>,
     key_manager: &'static str,
     customer_master_key_spec: &'static str,
     key_spec: &'static str,
@@ -241,7 +245,9 @@ impl KeyMetadata {
             key_usage: ENCRYPT_DECRYPT,
             key_state: record.state.name(),
             deletion_date: record.deletion_date.map(Timestamp::as_seconds_f64),
+            valid_to: key.expiry().map(Timestamp::as_seconds_f64),
             origin: record.origin.name(),
+            expiration_model: import::key_expiration_model(key),
             key_manager: record.manager.name(),
             customer_master_key_spec: SYMMETRIC,
             key_spec: SYMMETRIC,

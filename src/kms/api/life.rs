@@ -127,7 +127,7 @@ struct Cancelled {
 
 /// Moves `key` to where `event` leads. A mount is told also when the state stays: a revocation that it did not
 /// confirm is completed by asking again.
-fn transition(
+pub(super) fn transition(
     cx: &Context<'_>,
     key: &Key,
     event: Event,

@@ -5,6 +5,7 @@
 
 mod aliases;
 pub(super) mod crypto;
+mod import;
 mod keys;
 mod life;
 mod rotation;
@@ -155,6 +156,9 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::RotateKeyOnDemand => read::<rotation::RotateKeyOnDemand>(fields),
         Operation::ListKeyRotations => read::<rotation::ListKeyRotations>(fields),
         Operation::GetKeyRotationStatus => read::<rotation::GetKeyRotationStatus>(fields),
+        Operation::GetParametersForImport => read::<import::GetParametersForImport>(fields),
+        Operation::ImportKeyMaterial => read::<import::ImportKeyMaterial>(fields),
+        Operation::DeleteImportedKeyMaterial => read::<import::DeleteImportedKeyMaterial>(fields),
         Operation::Encrypt => read::<crypto::Encrypt>(fields),
         Operation::Decrypt => read::<crypto::Decrypt>(fields),
         Operation::ReEncrypt => read::<crypto::ReEncrypt>(fields),
@@ -170,10 +174,7 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         | Operation::RetireGrant
         | Operation::RevokeGrant
         | Operation::TagResource
-        | Operation::UntagResource
-        | Operation::GetParametersForImport
-        | Operation::ImportKeyMaterial
-        | Operation::DeleteImportedKeyMaterial => Err(not_supported(operation.name())),
+        | Operation::UntagResource => Err(not_supported(operation.name())),
     }
 }
 

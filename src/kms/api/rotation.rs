@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Context, Decode, Reply, Request, json};
+use super::{Context, Decode, Reply, Request, import, json};
 use crate::clock::Timestamp;
 use crate::kms::due::{self, Happening};
 use crate::kms::fields::Fields;
@@ -38,7 +38,7 @@ impl Request for RotateKeyOnDemand {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.0, Form::IdOrArn)?;
         let arn = cx.arn(key);
-        if key.record.origin == Origin::External {
+        if key.record.origin == Origin::External && key.pending().is_none() {
             return Err(KmsError::new(
                 AwsError::InvalidState,
                 format!("No available key material pending rotation for the key: {arn}."),
@@ -172,7 +172,15 @@ struct RotationList {
 struct ListedRotation {
     key_id: String,
     key_material_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import_state: Option<&'static str>,
     key_material_state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_model: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_to: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_date: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,10 +190,19 @@ struct ListedRotation {
 impl ListedRotation {
     fn of(key: &Key, material: &MaterialRecord) -> Self {
         let is_current = key.current().is_some_and(|current| current.id == material.id);
+        let description = material.imported.as_ref().map(|imported| imported.description.clone());
         Self {
             key_id: key.record.id.to_string(),
             key_material_id: material.id.to_string(),
-            key_material_state: if is_current { "CURRENT" } else { "NON_CURRENT" },
+            key_material_description: description.filter(|text| !text.is_empty()),
+            import_state: import::import_state(material),
+            key_material_state: match (material.is_pending(), is_current) {
+                (true, _) => "PENDING_ROTATION",
+                (false, true) => "CURRENT",
+                (false, false) => "NON_CURRENT",
+            },
+            expiration_model: import::expiration_model(material),
+            valid_to: material.expiry().map(Timestamp::as_seconds_f64),
             rotation_date: material.rotation.map(|(_, date)| Timestamp::as_seconds_f64(date)),
             rotation_type: material.rotation.map(|(kind, _)| kind.name()),
         }

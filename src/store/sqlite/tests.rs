@@ -23,6 +23,7 @@ fn store(dir: &Path) -> SqliteStore {
         account: "000000000000".into(),
         region: "us-east-1".into(),
         simulated_clock: false,
+        legacy_wrapping: false,
     };
     drop(Home::setup(&dir.join("home"), &options).unwrap());
     another(dir)

@@ -1,0 +1,386 @@
+//! GetParametersForImport, ImportKeyMaterial, DeleteImportedKeyMaterial (rules IMP-1 to IMP-6).
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::crypto::SYMMETRIC;
+use super::{Context, Decode, Reply, Request, json, life};
+use crate::clock::Timestamp;
+use crate::kms::due;
+use crate::kms::error::Cause;
+use crate::kms::fields::{Fields, base64, not_supported};
+use crate::kms::id::{KeyId, MaterialId};
+use crate::kms::import::{NotUnwrapped, WrappingAlgorithm, WrappingKeySpec};
+use crate::kms::key::{Imported, Key, MaterialRecord};
+use crate::kms::material::{BackingKey, SealedMaterial};
+use crate::kms::reference::Form;
+use crate::kms::ring::Change;
+use crate::kms::state::Event;
+use crate::kms::{AwsError, KeyChange, KmsError};
+
+/// Days that a public key and its token are good for.
+const PARAMETERS_DAYS: u32 = 1;
+/// Days ahead that material may expire, at most.
+const VALID_TO_DAYS: u32 = 365;
+/// Bytes of a token, and of wrapped material.
+const BLOB_LEN: std::ops::RangeInclusive<usize> = 1..=6144;
+/// Characters in a description of material.
+const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=256;
+const DESCRIPTION_PATTERN: &str = "^[a-zA-Z0-9:/_\\s.-]+$";
+
+const ALGORITHMS: &[&str] = &[
+    "RSAES_PKCS1_V1_5",
+    "RSAES_OAEP_SHA_1",
+    "RSAES_OAEP_SHA_256",
+    "RSA_AES_KEY_WRAP_SHA_1",
+    "RSA_AES_KEY_WRAP_SHA_256",
+    "SM2PKE",
+];
+const KEY_SPECS: &[&str] = &["RSA_2048", "RSA_3072", "RSA_4096", "SM2"];
+/// They wrap what RSA alone is too short for: private keys.
+const KEY_WRAPS: [&str; 2] = ["RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"];
+const EXPIRES: &str = "KEY_MATERIAL_EXPIRES";
+const DOES_NOT_EXPIRE: &str = "KEY_MATERIAL_DOES_NOT_EXPIRE";
+
+/// Whether imported material expires; `None` for what is not imported, or is not there.
+pub(super) fn expiration_model(material: &MaterialRecord) -> Option<&'static str> {
+    let imported = material.imported.as_ref().filter(|_| material.sealed.is_some())?;
+    Some(if imported.valid_to.is_some() { EXPIRES } else { DOES_NOT_EXPIRE })
+}
+
+/// The same of a key: it expires where any of what belongs to it for good does.
+pub(super) fn key_expiration_model(key: &Key) -> Option<&'static str> {
+    let permanent = key.materials.iter().filter(|material| !material.is_pending());
+    let models: Vec<_> = permanent.filter_map(|material| expiration_model(material)).collect();
+    models.iter().copied().find(|model| *model == EXPIRES).or(models.first().copied())
+}
+
+/// Whether the bytes of imported material are there (AWS KMS API, ImportState); `None` for what is not imported.
+pub(super) fn import_state(material: &MaterialRecord) -> Option<&'static str> {
+    material.imported.as_ref()?;
+    Some(if material.sealed.is_some() { "IMPORTED" } else { "PENDING_IMPORT" })
+}
+
+#[derive(Debug)]
+pub(super) struct GetParametersForImport {
+    key_id: String,
+    algorithm: &'static str,
+    spec: &'static str,
+}
+
+impl Decode for GetParametersForImport {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        Ok(Self {
+            key_id: fields.key_id("KeyId")?,
+            algorithm: fields.required_choice("WrappingAlgorithm", ALGORITHMS)?,
+            spec: fields.required_choice("WrappingKeySpec", KEY_SPECS)?,
+        })
+    }
+}
+
+impl Request for GetParametersForImport {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let key = cx.key(&self.key_id, Form::IdOrArn)?;
+        let algorithm = self.algorithm(cx, key)?;
+        let spec = WrappingKeySpec::from_name(self.spec)
+            .ok_or_else(|| not_supported(&format!("The wrapping key spec {}", self.spec)))?;
+        let valid_to = cx.now.plus_days(PARAMETERS_DAYS);
+        let issued = cx.sealer.tokens().issue(key.record.id, algorithm, spec, valid_to);
+        Reply::answer(&Parameters {
+            key_id: cx.arn(key).to_string(),
+            import_token: base64(&issued.token),
+            public_key: base64(&issued.public_key),
+            parameters_valid_to: valid_to.as_seconds_f64(),
+        })
+    }
+}
+
+impl GetParametersForImport {
+    /// The algorithm, if it wraps a key like this one and the home permits it.
+    fn algorithm(&self, cx: &Context<'_>, key: &Key) -> Result<WrappingAlgorithm, KmsError> {
+        let name = self.algorithm;
+        let unsupported = |why: String| Err(KmsError::new(AwsError::UnsupportedOperation, why));
+        match WrappingAlgorithm::from_name(name) {
+            Some(WrappingAlgorithm::Pkcs1V15) if !cx.ring.permits_legacy_wrapping() => unsupported(format!(
+                "The wrapping algorithm {name} is not supported: it lets whoever sees which wraps fail work out what \
+                 is in others, and AWS KMS refuses it since October 10, 2023. Use RSAES_OAEP_SHA_256. Only a home that \
+                 was made with kmsfs setup --legacy-wrapping takes it."
+            )),
+            Some(algorithm) => Ok(algorithm),
+            None if KEY_WRAPS.contains(&name) => unsupported(format!(
+                "The wrapping algorithm {name} is for RSA and ECC key material, and the key spec of {} is {SYMMETRIC}. \
+                 Use RSAES_OAEP_SHA_256.",
+                cx.arn(key)
+            )),
+            None => Err(not_supported(&format!("The wrapping algorithm {name}"))),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Parameters {
+    key_id: String,
+    import_token: String,
+    public_key: String,
+    parameters_valid_to: f64,
+}
+
+/// Whether the material is one that the key knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ImportType {
+    New,
+    Existing,
+}
+
+#[derive(Debug)]
+pub(super) struct ImportKeyMaterial {
+    key_id: String,
+    token: Zeroizing<Vec<u8>>,
+    wrapped: Zeroizing<Vec<u8>>,
+    valid_to: Option<Timestamp>,
+    /// Where it is absent, the key's past says which one it is.
+    import_type: Option<ImportType>,
+    description: Option<String>,
+    material: Option<MaterialId>,
+}
+
+impl Decode for ImportKeyMaterial {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        let key_id = fields.key_id("KeyId")?;
+        let token = fields.blob("ImportToken", BLOB_LEN)?;
+        let wrapped = fields.blob("EncryptedKeyMaterial", BLOB_LEN)?;
+        let valid_to = fields.timestamp("ValidTo")?;
+        let model = fields.choice_or("ExpirationModel", &[EXPIRES, DOES_NOT_EXPIRE], EXPIRES)?;
+        let import_type = fields.choice("ImportType", &["NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"])?;
+        let description = description(fields)?;
+        let material = fields.material_id("KeyMaterialId")?;
+        fields.finish()?;
+        let import_type = import_type.map(|name| match name {
+            "NEW_KEY_MATERIAL" => ImportType::New,
+            _ => ImportType::Existing,
+        });
+        let invalid = |why: &str| Err(KmsError::new(AwsError::Validation, why));
+        match (model == EXPIRES, valid_to) {
+            (true, None) => {
+                return invalid("A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES");
+            }
+            (false, Some(_)) => {
+                return invalid(
+                    "The parameter ValidTo cannot be specified for a key with an expiration model of \
+                     KEY_MATERIAL_DOES_NOT_EXPIRE",
+                );
+            }
+            (true, Some(_)) | (false, None) => (),
+        }
+        if import_type == Some(ImportType::New) && material.is_some() {
+            return invalid("KeyMaterialId cannot be specified when ImportType is NEW_KEY_MATERIAL");
+        }
+        Ok(Self { key_id, token, wrapped, valid_to, import_type, description, material })
+    }
+}
+
+/// A description of material, in the letters that AWS permits.
+fn description(fields: &mut Fields) -> Result<Option<String>, KmsError> {
+    let text = fields.text("KeyMaterialDescription", DESCRIPTION_LEN)?;
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || " \t\n\u{b}\u{c}\r:/_.-".contains(letter);
+    if let Some(text) = text.as_deref().filter(|text| !text.chars().all(fits)) {
+        fields.violates_pattern("KeyMaterialDescription", text, DESCRIPTION_PATTERN);
+    }
+    Ok(text)
+}
+
+impl Request for ImportKeyMaterial {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let key = cx.key(&self.key_id, Form::IdOrArn)?;
+        self.check_date(cx.now)?;
+        let material = self.unwrap(cx, key.record.id)?;
+        let (id, sealed) = cx.sealer.take(key.record.id, &material);
+        let import_type = self.import_type.unwrap_or(match key.materials.is_empty() {
+            true => ImportType::New,
+            false => ImportType::Existing,
+        });
+        let record = match import_type {
+            ImportType::New => self.added(cx, key, id, sealed)?,
+            ImportType::Existing => self.back_again(key, id, sealed)?,
+        };
+        let output =
+            Some(json(&Imports { key_id: cx.arn(key).to_string(), key_material_id: id.to_string() })?);
+        let reply = put(cx, key, record)?;
+        Ok(Reply { output, ..reply })
+    }
+}
+
+impl ImportKeyMaterial {
+    fn check_date(&self, now: Timestamp) -> Result<(), KmsError> {
+        let why = match self.valid_to {
+            Some(date) if date <= now => "ValidTo must be in the future".to_owned(),
+            Some(date) if date > now.plus_days(VALID_TO_DAYS) => {
+                format!("ValidTo must be at most {VALID_TO_DAYS} days in the future")
+            }
+            Some(_) | None => return Ok(()),
+        };
+        Err(KmsError::new(AwsError::Validation, why))
+    }
+
+    /// The material that was sent (rule IMP-3).
+    fn unwrap(&self, cx: &Context<'_>, key: KeyId) -> Result<BackingKey, KmsError> {
+        let token = cx
+            .sealer
+            .tokens()
+            .read(&self.token, key)
+            .map_err(|_| KmsError::bare(AwsError::InvalidImportToken))?;
+        if token.valid_to() <= cx.now {
+            return Err(KmsError::bare(AwsError::ExpiredImportToken));
+        }
+        token.unwrap(&self.wrapped).map_err(|why| match why {
+            NotUnwrapped::Closed => KmsError::bare(AwsError::InvalidCiphertext),
+            NotUnwrapped::Length(found) => {
+                incorrect(format!("The key material has {found} bytes, and a symmetric key has 32."))
+            }
+        })
+    }
+
+    /// Material that the key does not know yet: its first, or one that waits for a rotation (rule IMP-4).
+    fn added(
+        &self,
+        cx: &Context<'_>,
+        key: &Key,
+        id: MaterialId,
+        sealed: SealedMaterial,
+    ) -> Result<MaterialRecord, KmsError> {
+        if key.material(id).is_some() {
+            return Err(incorrect(format!(
+                "The key material (id: {id}) is already associated with the KMS key. Use EXISTING_KEY_MATERIAL to \
+                 import it again."
+            )));
+        }
+        if let Some(pending) = key.pending() {
+            return Err(KmsError::new(
+                AwsError::InvalidState,
+                format!(
+                    "New key material (id: {id}) cannot be imported into KMS key {}, because another key material (id: \
+                     {}) is pending rotation.",
+                    cx.arn(key),
+                    pending.id
+                ),
+            ));
+        }
+        Ok(MaterialRecord {
+            id,
+            key: key.record.id,
+            version: key.next_version(),
+            rotation: None,
+            sealed: Some(sealed),
+            imported: Some(Imported {
+                valid_to: self.valid_to,
+                description: self.description.clone().unwrap_or_default(),
+                pending: !key.materials.is_empty(),
+            }),
+            uses: 0,
+        })
+    }
+
+    /// Material that the key knows: after it was deleted or has expired, or to give it another date.
+    fn back_again(
+        &self,
+        key: &Key,
+        id: MaterialId,
+        sealed: SealedMaterial,
+    ) -> Result<MaterialRecord, KmsError> {
+        if let Some(wanted) = self.material.filter(|wanted| *wanted != id) {
+            return Err(incorrect(format!("The key material is not that of the id {wanted}.")));
+        }
+        let Some(known) = key.material(id) else {
+            let why = "The key material is not the same that was imported into this KMS key before.";
+            return Err(incorrect(why.to_owned()));
+        };
+        let imported = known.imported.clone().map(|before| Imported {
+            valid_to: self.valid_to,
+            description: self.description.clone().unwrap_or(before.description),
+            pending: before.pending,
+        });
+        // What is there already is the same: sealing it anew would destroy the old bytes for nothing.
+        let sealed = known.sealed.clone().unwrap_or(sealed);
+        Ok(MaterialRecord { sealed: Some(sealed), imported, ..known.as_ref().clone() })
+    }
+}
+
+/// Stores imported material, and moves the key to where that leads.
+fn put(cx: &Context<'_>, key: &Key, record: MaterialRecord) -> Result<Reply, KmsError> {
+    let others = key.materials.iter().filter(|material| material.id != record.id);
+    let is_complete = others.into_iter().all(|material| material.is_pending() || material.sealed.is_some());
+    let changes = vec![Change::PutMaterial(record.clone())];
+    // What waits for its rotation says nothing of the key's state (rule IMP-4).
+    if record.is_pending() || !is_complete {
+        return Ok(Reply::change(changes));
+    }
+    let moved = life::transition(cx, key, Event::MaterialComplete, key.record.deletion_date)?;
+    Ok(Reply { changes: [changes, moved.changes].concat(), ..moved })
+}
+
+fn incorrect(why: String) -> KmsError {
+    KmsError::new(AwsError::IncorrectKeyMaterial, why)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Imports {
+    key_id: String,
+    key_material_id: String,
+}
+
+#[derive(Debug)]
+pub(super) struct DeleteImportedKeyMaterial {
+    key_id: String,
+    material: Option<MaterialId>,
+}
+
+impl Decode for DeleteImportedKeyMaterial {
+    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        Ok(Self { key_id: fields.key_id("KeyId")?, material: fields.material_id("KeyMaterialId")? })
+    }
+}
+
+impl Request for DeleteImportedKeyMaterial {
+    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
+        let key = cx.key(&self.key_id, Form::IdOrArn)?;
+        let material = match self.material {
+            Some(id) => Some(key.material(id).ok_or_else(|| {
+                let why = format!("Key material '{id}' is not associated with {}", cx.arn(key));
+                KmsError::new(AwsError::NotFound, why)
+            })?),
+            None => key.current(),
+        };
+        let deleted = Deleted {
+            key_id: cx.arn(key).to_string(),
+            key_material_id: material.map(|material| material.id.to_string()),
+        };
+        let reply = match material {
+            None => Reply::default(),
+            Some(material) => lose(cx, key, material)?,
+        };
+        Ok(Reply { output: Some(json(&deleted)?), ..reply })
+    }
+}
+
+/// Takes `material` from `key`. Mounts are told also where it is gone already: a revocation that one did not confirm is completed by
+/// asking again.
+fn lose(cx: &Context<'_>, key: &Key, material: &MaterialRecord) -> Result<Reply, KmsError> {
+    let changes = due::loss(key, material).ok_or_else(|| {
+        let state = key.record.state.name();
+        KmsError::failed(Cause::Store, format!("the state table permits no loss of material in {state}"))
+    })?;
+    // What waits for its rotation is not in use: nothing is taken away with it.
+    let notice = (!material.is_pending()).then(|| (cx.arn(key), KeyChange::Unusable));
+    let changes = if material.sealed.is_some() { changes } else { Vec::new() };
+    Ok(Reply { changes, notice, ..Reply::default() })
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Deleted {
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
+}
