@@ -5,6 +5,7 @@ mod aliases;
 mod audit;
 mod crypto;
 mod deletion;
+mod expiry;
 mod files;
 mod fixture;
 mod import;
