@@ -7,6 +7,7 @@ mod decrypt;
 mod ending;
 mod everyday;
 mod fixture;
+mod import;
 mod keys;
 mod lifecycle;
 mod locks;
