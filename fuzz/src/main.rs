@@ -1,5 +1,5 @@
 //! Fuzz targets for whatever reads bytes that others may have written: a file's header and sectors, a whole file, ciphertext blobs,
-//! the records of a volume, and the rows of a key store.
+//! import tokens, the records of a volume, and the rows of a key store.
 //!
 //! One program has all of them, since linking takes longer than a short run; `KMSFS_FUZZ_TARGET` says which one runs.
 //! Authentication would stop random bytes at once, so each target looks at its input twice: as it is, and sealed as somebody who
@@ -13,6 +13,7 @@ mod input;
 mod sealing;
 mod sector;
 mod store;
+mod token;
 mod volume;
 mod whole;
 
@@ -22,12 +23,13 @@ use std::sync::OnceLock;
 /// A target: looks at an input, and panics where an invariant does not hold.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("header", header::header),
     ("tag_sector", sector::tag_sector),
     ("index_page", sector::index_page),
     ("whole_file", whole::whole_file),
     ("ciphertext", blob::ciphertext),
+    ("import_token", token::import_token),
     ("volume_config", volume::config),
     ("default_key", volume::default_key),
     ("dirty_list", volume::dirty_list),
