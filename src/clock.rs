@@ -4,7 +4,7 @@
 //! rotations, expiries and deletions all follow a [`Clock`], which tests and demonstrations can move.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: milliseconds since 1970-01-01 00:00:00 UTC. AWS KMS answers times with this resolution.
@@ -50,8 +50,12 @@ impl fmt::Display for Timestamp {
 
 /// Where time comes from.
 pub trait Clock: Send + Sync {
-    /// The present.
+    /// The present, as the machine's clock shows it: anybody who may set that clock moves it.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has been running, sleep included. It is counted and cannot be set; it begins anew at each start of
+    /// the machine.
+    fn uptime(&self) -> Duration;
 }
 
 /// The operating system's clock.
@@ -63,32 +67,52 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
+
+    /// `CLOCK_BOOTTIME` (clock_gettime(2)), which the kernel answers without a system call.
+    fn uptime(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(time).unwrap_or_default()
+    }
 }
 
-/// A clock that stands still until it is moved; for tests.
+/// A clock that stands still until it is moved; for tests. The machine that it stands for has just been started.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    uptime: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.as_millis()))
+        Self { now: AtomicI64::new(now.as_millis()), uptime: AtomicU64::new(0) }
     }
 
-    /// Moves it ahead.
+    /// Time passes, asleep or awake.
     pub fn advance(&self, by: Duration) {
         self.set(self.now().saturating_add(by));
+        self.uptime.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
-    /// Sets it, also back.
+    /// Sets it, also back. No time passes by that.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.as_millis(), Ordering::SeqCst);
+        self.now.store(now.as_millis(), Ordering::SeqCst);
+    }
+
+    /// The machine is off for so long, and started again.
+    pub fn power_off(&self, off: Duration) {
+        self.set(self.now().saturating_add(off));
+        self.uptime.store(0, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.uptime.load(Ordering::SeqCst))
     }
 }
 
@@ -99,6 +123,14 @@ mod tests {
     #[test]
     fn a_timestamp_prints_as_rfc_3339_with_milliseconds() {
         assert_eq!(Timestamp::from_millis(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
+    }
+
+    #[test]
+    fn the_systems_clock_and_uptime_run() {
+        let (now, uptime) = (SystemClock.now(), SystemClock.uptime());
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(SystemClock.uptime() >= uptime + Duration::from_millis(20));
+        assert!(uptime > Duration::ZERO && now > Timestamp::from_millis(1_700_000_000_000));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::clock_guard::{Finding, Times};
 use super::{Caller, KmsError, Operation, ServiceEvent, Via};
 use crate::clock::Timestamp;
 use crate::context::EncryptionContext;
@@ -100,7 +101,7 @@ enum OfFile<'a> {
     Happened { volume: &'a str, path: &'a str, detail: Option<&'a str> },
 }
 
-/// What the service did by itself (AWS KMS Developer Guide, "RotateKey", "DeleteExpiredKeyMaterial").
+/// What the service did by itself (AWS KMS Developer Guide, "RotateKey", "DeleteExpiredKeyMaterial"), or found.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Details {
@@ -118,6 +119,11 @@ enum Details {
         #[serde(skip_serializing_if = "Option::is_none")]
         previous_key_material_id: Option<String>,
         current_key_material_id: String,
+    },
+    Clock {
+        seconds: u64,
+        claimed_time: String,
+        trusted_time: String,
     },
 }
 
@@ -211,6 +217,17 @@ impl<'a> AuditEvent<'a> {
             service_event_details: Some(Details::of(event)),
             ..Self::bare(scene, event.name(), "AwsServiceEvent", std::slice::from_ref(event.key()))
         }
+    }
+
+    /// The record of what the service found about the clock (rule T-2).
+    pub fn of_clock(scene: &Scene<'a>, finding: Finding, times: &Times) -> Self {
+        let details = Details::Clock {
+            seconds: finding.span().as_secs(),
+            claimed_time: times.claimed.to_string(),
+            trusted_time: times.trusted.to_string(),
+        };
+        let bare = Self::bare(scene, finding.name(), "AwsServiceEvent", &[]);
+        Self { service_event_details: Some(details), ..bare }
     }
 
     /// The record of something that a mount, or the command `tool`, found or did to a file, which no caller asked for.

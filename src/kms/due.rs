@@ -3,7 +3,7 @@
 //! All of it happens in whatever process looks next, in the order of the dates, before anything else is decided on. Here is the
 //! decision only; [`super::service`] records and commits it.
 
-use super::id::MaterialId;
+use super::id::{KeyId, MaterialId};
 use super::key::{Imported, Key, KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use super::material::Sealer;
 use super::ring::{Change, Keyring};
@@ -76,20 +76,23 @@ pub struct Happening {
 
 /// A date of a key, and what it brings. The order of the variants is the order of what falls on one date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Matter {
+pub enum Matter {
+    /// It is destroyed.
     Deletion,
+    /// Its imported material of that version expires.
     Expiry(u32),
+    /// It rotates.
     Rotation,
 }
 
-/// Everything that dates up to `now` brought, in the order of those dates.
-pub fn happenings(ring: &Keyring, now: Timestamp, sealer: &Sealer) -> Vec<Happening> {
+/// Everything that dates up to `now` brought, in the order of those dates, each with its own.
+pub fn happenings(ring: &Keyring, now: Timestamp, sealer: &Sealer) -> Vec<(Timestamp, Happening)> {
     let mut due: Vec<_> = ring.due(now).flat_map(|(_, key)| matters(key, now)).collect();
     due.sort_by_key(|(date, matter, key)| (*date, *matter, key.record.id));
     // What one event left of a key is what the next one finds.
     let mut ring = ring.clone();
     due.into_iter()
-        .filter_map(|(_, matter, key)| {
+        .filter_map(|(date, matter, key)| {
             let key = ring.key(key.record.id)?.clone();
             let happening = match matter {
                 Matter::Deletion => deletion(&ring, &key, now),
@@ -97,9 +100,37 @@ pub fn happenings(ring: &Keyring, now: Timestamp, sealer: &Sealer) -> Vec<Happen
                 Matter::Rotation => due_rotation(&ring, &key, now, sealer),
             }?;
             happening.changes.iter().for_each(|change| ring.apply(change));
-            Some(happening)
+            Some((date, happening))
         })
         .collect()
+}
+
+/// What is left of a keyring's imported material at `now`, as changes: nothing of it is to be used that has expired, also where `now` is
+/// not trusted and its bytes stay (rule T-2).
+pub fn expiries(ring: &Keyring, now: Timestamp) -> Vec<Change> {
+    let mut ring = ring.clone();
+    let due: Vec<_> = ring.due(now).map(|(_, key)| key.record.id).collect();
+    let mut changes = Vec::new();
+    for id in due {
+        let Some(key) = ring.key(id).cloned() else { continue };
+        for material in &key.materials {
+            let Some(key) = ring.key(id).cloned() else { continue };
+            let expired = expiry(&ring, &key, material.version, now);
+            for change in expired.into_iter().flat_map(|happening| happening.changes) {
+                ring.apply(&change);
+                changes.push(change);
+            }
+        }
+    }
+    changes
+}
+
+/// What waits for dates up to `now`, in their order.
+pub fn waiting(ring: &Keyring, now: Timestamp) -> Vec<(Timestamp, Matter, KeyId)> {
+    let due = ring.due(now).flat_map(|(_, key)| matters(key, now));
+    let mut due: Vec<_> = due.map(|(date, matter, key)| (date, matter, key.record.id)).collect();
+    due.sort();
+    due
 }
 
 /// Whether nothing but rotations is due by `now`: what waits for them is encryption, and nobody is harmed by waiting.

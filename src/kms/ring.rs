@@ -10,18 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::KmsError;
+pub use super::clock_guard::ClockRecord;
 use super::id::{AliasName, KeyId, MaterialId, Namespace};
 use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, Tombstone};
 use crate::clock::Timestamp;
-
-/// What the store remembers of time (rules T-1 and T-2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockRecord {
-    /// The latest time that a change was made at: setting the clock back does not go behind it.
-    pub latest: Timestamp,
-    /// How far a simulated clock was moved ahead, in milliseconds; `None` for a home with a real clock.
-    pub simulated_offset: Option<i64>,
-}
 
 /// Everything that the service knows at one instant.
 #[derive(Debug, Clone)]
@@ -66,8 +58,8 @@ impl Keyring {
     }
 
     /// What is remembered of time.
-    pub const fn clock(&self) -> ClockRecord {
-        self.clock
+    pub const fn clock(&self) -> &ClockRecord {
+        &self.clock
     }
 
     /// The key of that id.
@@ -127,7 +119,7 @@ impl Keyring {
             }
             Change::DestroyKey(tombstone) => self.destroy_key(tombstone),
             Change::Bury(tombstone) => self.bury(tombstone),
-            Change::SetClock(clock) => self.clock = *clock,
+            Change::SetClock(clock) => self.clock = clock.clone(),
         }
     }
 

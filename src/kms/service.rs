@@ -4,18 +4,21 @@
 //! have brought (a deletion, an expiry, a rotation) is done before anything else is looked at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde_json::{Map, Value};
 
 use super::api::{self, Context, Reply, Request};
 use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
+use super::clock_guard::{self, Look, Reading, Times};
 use super::due::{self, Happening, ServiceEvent};
 use super::error::Cause;
 use super::fields::Fields;
 use super::id::AliasName;
 use super::material::Sealer;
-use super::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
+use super::ring::{Change, KeyStore, Keyring, StoreFailure};
 use super::uses::Uses;
 use super::{AwsError, Caller, KmsError, Operation};
 use crate::clock::{Clock, Timestamp};
@@ -39,6 +42,9 @@ pub trait StateObserver: Send + Sync {
     fn key_changed(&self, key: &KeyArn, change: KeyChange) -> Result<(), String>;
 }
 
+/// How long after a store did not take what the clock shows it is asked again.
+const CLOCK_RETRY: Duration = Duration::from_secs(60);
+
 /// The key service.
 pub struct Kms {
     store: Arc<dyn KeyStore>,
@@ -47,6 +53,8 @@ pub struct Kms {
     audit: Arc<dyn AuditLog>,
     observer: RwLock<Option<Arc<dyn StateObserver>>>,
     uses: Uses,
+    /// The uptime, in seconds, before which the store is not asked again to remember what the clock shows.
+    clock_waits_until: AtomicU64,
 }
 
 impl std::fmt::Debug for Kms {
@@ -63,7 +71,8 @@ impl Kms {
         clock: Arc<dyn Clock>,
         audit: Arc<dyn AuditLog>,
     ) -> Self {
-        Self { store, sealer, clock, audit, observer: RwLock::new(None), uses: Uses::default() }
+        let (observer, uses) = (RwLock::new(None), Uses::default());
+        Self { store, sealer, clock, audit, observer, uses, clock_waits_until: AtomicU64::new(0) }
     }
 
     /// Has `observer` told of changes of keys' usability.
@@ -126,24 +135,37 @@ impl Kms {
         names.into_iter().try_for_each(|name| self.make_managed_if_named(name))
     }
 
-    /// The keyring as it is now, after everything that dates have brought.
+    /// The keyring as it is now, after everything that dates have brought. What the clock did that is to be recorded is, and the
+    /// anchor of time is renewed now and then (rule T-2). Material that has expired by a clock that is not trusted is not there in
+    /// it: it is not used, and not destroyed either.
     ///
     /// # Errors
     /// `KMSInternalException`: the store or the audit log failed. Where only rotations could not be made, that is no error: what is
     /// encrypted already can be read, and nothing is encrypted under a key whose rotation is due (`api::crypto::seal`).
     pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
         let ring = self.ring()?;
-        let now = self.now(&ring);
-        if ring.next_due().is_none_or(|date| date > now) {
-            return Ok(ring);
+        let look = self.look(&ring);
+        let is_due = is_due(&ring, &look);
+        let waits = self.clock_waits_until.load(Ordering::Relaxed) > self.clock.uptime().as_secs();
+        if !is_due && (!look.is_news || waits) {
+            return Ok(as_claimed(ring, &look));
         }
-        self.settle().or_else(|error| {
-            if !due::only_rotations(&ring, now) {
+        let settled = self.settle().or_else(|error| {
+            if is_due && !due::only_rotations(&ring, look.times.trusted) {
                 return Err(error);
             }
-            log::warn!("keys whose rotation is due are not rotated: {error}");
+            if is_due {
+                log::warn!("keys whose rotation is due are not rotated: {error}");
+            } else {
+                // Nothing is done for it, so nothing hangs on it: without it less time is believed, and never more.
+                log::warn!("what the clock shows cannot be remembered: {error}");
+                let again = self.clock.uptime() + CLOCK_RETRY;
+                self.clock_waits_until.store(again.as_secs(), Ordering::Relaxed);
+            }
             Ok(ring)
-        })
+        })?;
+        let look = self.look(&settled);
+        Ok(as_claimed(settled, &look))
     }
 
     /// The keyring as it was last read; it may have changed since.
@@ -161,7 +183,7 @@ impl Kms {
 
     /// What operations see of one keyring.
     pub(super) fn context<'a>(&'a self, operation: Operation, ring: &'a Keyring) -> Context<'a> {
-        Context::new(operation, ring, self.now(ring), &self.sealer)
+        Context::new(operation, ring, self.times(ring), &self.sealer)
     }
 
     /// Where and when events of `ring` happen.
@@ -197,11 +219,30 @@ impl Kms {
         })
     }
 
-    /// The time: the machine's, moved by a simulated clock, and never behind what the store has seen (rules T-1, T-2).
+    /// The time that use is judged by and that waiting periods begin at: the machine's, moved by a simulated clock, and never behind
+    /// what the store has seen (rules T-1, T-2).
     pub fn now(&self, ring: &Keyring) -> Timestamp {
-        let clock = ring.clock();
-        let now = self.clock.now().as_millis().saturating_add(clock.simulated_offset.unwrap_or(0));
-        Timestamp::from_millis(now).max(clock.latest)
+        self.times(ring).claimed
+    }
+
+    /// That time, and the one that destruction waits for.
+    pub fn times(&self, ring: &Keyring) -> Times {
+        self.look(ring).times
+    }
+
+    /// Whether something is to be done before `ring` is used, or the store is to remember what the clock shows.
+    pub fn is_something_due(&self, ring: &Keyring) -> bool {
+        let look = self.look(ring);
+        look.is_news || ring.next_due().is_some_and(|date| date <= look.times.claimed)
+    }
+
+    /// The machine's clocks, beside what the store remembers of them.
+    pub(super) fn look(&self, ring: &Keyring) -> Look {
+        clock_guard::look(ring.clock(), &self.reading())
+    }
+
+    pub(super) fn reading(&self) -> Reading {
+        Reading { clock: self.clock.now(), uptime: self.clock.uptime() }
     }
 
     fn ring(&self) -> Result<Arc<Keyring>, KmsError> {
@@ -265,7 +306,8 @@ impl Kms {
         let mut events = Vec::new();
         let outcome = self.store.update(&mut |ring| {
             let cx = self.context(operation, ring);
-            overdue = ring.next_due().is_some_and(|date| date <= cx.now);
+            let look = self.look(ring);
+            overdue = is_due(ring, &look);
             if overdue {
                 return Ok(Vec::new());
             }
@@ -279,7 +321,7 @@ impl Kms {
             events.clone_from(&reply.events);
             let mut changes = std::mem::take(&mut reply.changes);
             if !changes.is_empty() {
-                changes.push(Change::SetClock(ClockRecord { latest: self.now(ring), ..ring.clock() }));
+                changes.push(self.seen(ring, look)?);
             }
             decided = Some(reply);
             Ok(changes)
@@ -297,23 +339,30 @@ impl Kms {
         }
     }
 
-    /// Does what dates have brought (rules DEL-3, IMP-5, ROT-10), and tells mounts.
+    /// Remembers what the clock shows (rule T-2), does what dates have brought (rules DEL-3, IMP-5, ROT-10), and tells mounts.
     fn settle(&self) -> Result<Arc<Keyring>, KmsError> {
-        let mut recorded = Vec::new();
+        let (mut recorded, mut found) = (Vec::new(), Vec::new());
         let outcome = self.store.update(&mut |ring| {
-            let now = self.now(ring);
+            let look = self.look(ring);
+            let now = look.times.trusted;
+            let happenings = due::happenings(ring, now, &self.sealer);
+            found.extend(look.findings.iter().map(|finding| (*finding, look.times)));
             let mut changes = Vec::new();
-            for Happening { event, changes: brought } in due::happenings(ring, now, &self.sealer) {
+            if look.is_news || !happenings.is_empty() {
+                changes.push(self.seen(ring, look)?);
+            }
+            for (_, Happening { event, changes: brought }) in happenings {
                 self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
                 recorded.push(event);
                 changes.extend(brought);
             }
-            if !changes.is_empty() {
-                changes.push(Change::SetClock(ClockRecord { latest: now, ..ring.clock() }));
-            }
             Ok(changes)
         });
         let ring = outcome.or_else(|error| {
+            let ring = self.ring()?;
+            for (finding, times) in &found {
+                self.record(&AuditEvent::of_clock(&self.scene(&ring), *finding, times).failed(&error))?;
+            }
             self.record_failed(&recorded, &error)?;
             Err(error)
         })?;
@@ -363,6 +412,14 @@ impl Kms {
         if is_known { Ok(()) } else { self.make_managed(&alias) }
     }
 
+    /// The change that remembers a look at the clocks; what it found is recorded.
+    pub(super) fn seen(&self, ring: &Keyring, look: Look) -> Result<Change, KmsError> {
+        for finding in &look.findings {
+            self.record(&AuditEvent::of_clock(&self.scene(ring), *finding, &look.times))?;
+        }
+        Ok(Change::SetClock(look.record))
+    }
+
     fn tell(&self, key: &KeyArn, change: KeyChange) -> Result<(), KmsError> {
         let Some(observer) = self.observer.read().clone() else { return Ok(()) };
         observer.key_changed(key, change).map_err(|why| KmsError {
@@ -383,6 +440,26 @@ impl Drop for Kms {
 
 /// Records how an operation ended.
 pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
+
+/// Whether a date of a key has come. All that is done by dates changes keys for good, so it goes by what is trusted.
+fn is_due(ring: &Keyring, look: &Look) -> bool {
+    ring.next_due().is_some_and(|date| date <= look.times.trusted)
+}
+
+/// The keyring without material that has expired by what the clock claims.
+fn as_claimed(ring: Arc<Keyring>, look: &Look) -> Arc<Keyring> {
+    let Times { claimed, trusted } = look.times;
+    if claimed <= trusted || ring.next_due().is_none_or(|date| date > claimed) {
+        return ring;
+    }
+    let expired = due::expiries(&ring, claimed);
+    if expired.is_empty() {
+        return ring;
+    }
+    let mut without = (*ring).clone();
+    expired.iter().for_each(|change| without.apply(change));
+    Arc::new(without)
+}
 
 fn failed(failure: StoreFailure) -> KmsError {
     let cause = match failure {

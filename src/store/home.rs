@@ -15,7 +15,7 @@ use super::slots::NewSlot;
 use super::sqlite::SqliteStore;
 use super::unlock::{self, Key, KeyFiles};
 use super::{HomeError, audit, database, migrations, place, setup, tables};
-use crate::clock::{SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
 use crate::kms::files::{FileKeys, Principals};
@@ -65,8 +65,20 @@ impl Home {
     /// # Errors
     /// As [`HomeError`] says.
     pub fn setup(dir: &Path, options: &SetupOptions) -> Result<Self, HomeError> {
-        let root = setup::make(dir, options)?;
-        Self::open_with(dir, Key::Root(root))
+        Self::setup_with_clock(dir, options, Arc::new(SystemClock))
+    }
+
+    /// As [`Home::setup`], on a machine whose clocks are `clock`.
+    ///
+    /// # Errors
+    /// As [`HomeError`] says.
+    pub fn setup_with_clock(
+        dir: &Path,
+        options: &SetupOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, HomeError> {
+        let root = setup::make(dir, options, &*clock)?;
+        Self::open_with_clock(dir, Key::Root(root), clock)
     }
 
     /// Whether a home could be made in `dir`: it must be absent or empty.
@@ -90,6 +102,14 @@ impl Home {
     /// # Errors
     /// As [`HomeError`] says.
     pub fn open_with(dir: &Path, key: Key<'_>) -> Result<Self, HomeError> {
+        Self::open_with_clock(dir, key, Arc::new(SystemClock))
+    }
+
+    /// As [`Home::open_with`], on a machine whose clocks are `clock`.
+    ///
+    /// # Errors
+    /// As [`HomeError`] says.
+    pub fn open_with_clock(dir: &Path, key: Key<'_>, clock: Arc<dyn Clock>) -> Result<Self, HomeError> {
         let dir = find(dir)?;
         let path = dir.join(database::FILE_NAME);
         let mut connection = database::open(&path)?;
@@ -103,7 +123,7 @@ impl Home {
         let log = dir.join(audit::FILE_NAME);
         let log = audit::FileAuditLog::open(&log).map_err(|error| HomeError::Io(log, error))?;
         let ring = store.ring().map_err(from_failure(&path))?;
-        let kms = Kms::new(store.clone(), root.sealer(), Arc::new(SystemClock), Arc::new(log));
+        let kms = Kms::new(store.clone(), root.sealer(), clock, Arc::new(log));
         let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
         let namespace = ring.namespace();
         Ok(Self {
@@ -171,7 +191,7 @@ impl Home {
     /// [`StoreFailure`].
     pub fn keyring(&self) -> Result<Arc<Keyring>, StoreFailure> {
         let ring = self.store.ring()?;
-        if ring.next_due().is_none_or(|date| date > self.kms.now(&ring)) {
+        if !self.kms.is_something_due(&ring) {
             return Ok(ring);
         }
         let current = self.kms.current_ring();
@@ -226,7 +246,7 @@ impl Home {
             let Some(offset) = clock.simulated_offset else { return Ok(Vec::new()) };
             moved = true;
             let simulated_offset = Some(offset.saturating_add(by));
-            Ok(vec![Change::SetClock(ClockRecord { simulated_offset, ..clock })])
+            Ok(vec![Change::SetClock(ClockRecord { simulated_offset, ..clock.clone() })])
         })?;
         Ok(moved)
     }

@@ -14,13 +14,14 @@ use super::slot::{Slot, SlotKind, SlotSecret};
 use super::slots::NewSlot;
 use super::tables::{self, fact};
 use super::{HomeError, audit, database, keyfile, migrations, place};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
+use crate::kms::clock_guard::{Anchor, Reading};
 
 /// Makes a home in `dir`; its root key, with which it can be opened at once.
 ///
 /// # Errors
 /// As [`HomeError`] says; nothing is left behind then, but for a key file that existed before.
-pub fn make(dir: &Path, options: &SetupOptions) -> Result<RootKey, HomeError> {
+pub fn make(dir: &Path, options: &SetupOptions, clock: &dyn Clock) -> Result<RootKey, HomeError> {
     check(options)?;
     place::check_free(dir)?;
     let mut claims = Vec::new();
@@ -33,7 +34,7 @@ pub fn make(dir: &Path, options: &SetupOptions) -> Result<RootKey, HomeError> {
         }
         // Another setup with the same key file may have been waited for.
         place::check_free(dir)?;
-        make_beside(dir, options, &root)
+        make_beside(dir, options, &root, &Reading { clock: clock.now(), uptime: clock.uptime() })
     };
     let outcome = work();
     if outcome.is_err() {
@@ -60,10 +61,15 @@ fn check(options: &SetupOptions) -> Result<(), HomeError> {
     }
 }
 
-fn make_beside(dir: &Path, options: &SetupOptions, root: &RootKey) -> Result<(), HomeError> {
+fn make_beside(
+    dir: &Path,
+    options: &SetupOptions,
+    root: &RootKey,
+    reading: &Reading,
+) -> Result<(), HomeError> {
     let key_files = options.slots.iter().map(KeyFile::of).collect::<Result<Vec<_>, _>>()?;
     place::make_beside(dir, |waiting, home| {
-        let made = SystemClock.now();
+        let made = reading.clock;
         let mut slots = Vec::new();
         for (number, (slot, key_file)) in (1..).zip(options.slots.iter().zip(&key_files)) {
             if let Some(KeyFile { path, .. }) = key_file.as_ref().filter(|file| file.path.starts_with(home)) {
@@ -82,7 +88,7 @@ fn make_beside(dir: &Path, options: &SetupOptions, root: &RootKey) -> Result<(),
             };
             slots.push(root.seal(kind, secret, made)?.numbered(number));
         }
-        fill(waiting, &slots, root, options)
+        fill(waiting, &slots, root, options, reading)
     })
 }
 
@@ -114,7 +120,13 @@ impl KeyFile {
     }
 }
 
-fn fill(waiting: &Path, slots: &[Slot], root: &RootKey, options: &SetupOptions) -> Result<(), HomeError> {
+fn fill(
+    waiting: &Path,
+    slots: &[Slot],
+    root: &RootKey,
+    options: &SetupOptions,
+    reading: &Reading,
+) -> Result<(), HomeError> {
     fill_around(waiting)?;
     let path = waiting.join(database::FILE_NAME);
     let mut connection = database::create(&path)?;
@@ -123,14 +135,18 @@ fn fill(waiting: &Path, slots: &[Slot], root: &RootKey, options: &SetupOptions) 
         (fact::HOME, uuid::Uuid::new_v4().to_string().into()),
         (fact::ACCOUNT, options.account.clone().into()),
         (fact::REGION, options.region.clone().into()),
-        (fact::LATEST, SystemClock.now().as_millis().into()),
+        (fact::LATEST, reading.clock.as_millis().into()),
         (fact::SCHEMA, i64::from(migrations::CURRENT).into()),
     ]
     .map(|(name, value)| (Table::Meta, meta_row(name, value)))
     .into();
-    if options.simulated_clock {
-        rows.push((Table::Meta, meta_row(fact::SIMULATED_OFFSET, 0_i64.into())));
-    }
+    rows.push((
+        Table::Meta,
+        match options.simulated_clock {
+            true => meta_row(fact::SIMULATED_OFFSET, 0_i64.into()),
+            false => meta_row(fact::ANCHOR, Anchor::new(reading).to_bytes().into()),
+        },
+    ));
     if options.legacy_wrapping {
         rows.push((Table::Meta, meta_row(fact::LEGACY_WRAPPING, 1_i64.into())));
     }

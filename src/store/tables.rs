@@ -10,8 +10,9 @@ use super::rows::{self, Row, Table};
 use super::slot::Slot;
 use super::{HomeError, database};
 use crate::clock::Timestamp;
+use crate::kms::clock_guard::{Anchor, ClockRecord};
 use crate::kms::id::Namespace;
-use crate::kms::ring::{Change, ClockRecord, Keyring};
+use crate::kms::ring::{Change, Keyring};
 
 /// Facts about the home, in the table `meta`.
 pub mod fact {
@@ -23,6 +24,8 @@ pub mod fact {
     pub const REGION: &str = "region";
     /// The latest time seen, in milliseconds since 1970.
     pub const LATEST: &str = "latest";
+    /// The last observation of a real clock ([`Anchor`](crate::kms::clock_guard::Anchor)); absent with a simulated one.
+    pub const ANCHOR: &str = "anchor";
     /// How far a simulated clock was moved, in milliseconds; absent with a real clock.
     pub const SIMULATED_OFFSET: &str = "simulated-offset";
     /// 1 in a home that takes key material wrapped with `RSAES_PKCS1_V1_5`; absent in every other.
@@ -130,7 +133,10 @@ impl Writer<'_> {
             Change::SetClock(clock) => {
                 let old = ring.clock();
                 self.set_fact(fact::LATEST, Some(old.latest.as_millis()), Some(clock.latest.as_millis()))?;
-                self.set_fact(fact::SIMULATED_OFFSET, old.simulated_offset, clock.simulated_offset)
+                self.set_fact(fact::SIMULATED_OFFSET, old.simulated_offset, clock.simulated_offset)?;
+                let row = |anchor: &Anchor| rows::meta_row(fact::ANCHOR, anchor.to_bytes().into());
+                let (old, new) = (old.anchor.as_ref().map(row), clock.anchor.as_ref().map(row));
+                if old == new { Ok(()) } else { self.replace(Table::Meta, old, new) }
             }
         }
     }
@@ -346,9 +352,18 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
     else {
         return Err(HomeError::Tampered("a fact about the home is missing".to_owned()));
     };
+    let anchor = match meta(fact::ANCHOR) {
+        None => None,
+        Some(Value::Blob(bytes)) => Anchor::from_bytes(bytes),
+        Some(Value::Null | Value::Integer(_) | Value::Real(_) | Value::Text(_)) => None,
+    };
+    if anchor.is_none() && meta(fact::ANCHOR).is_some() {
+        return Err(HomeError::Tampered("the anchor of time is not one that this version writes".to_owned()));
+    }
     let clock = ClockRecord {
         latest: Timestamp::from_millis(latest),
         simulated_offset: meta(fact::SIMULATED_OFFSET).and_then(rows::integer),
+        anchor,
     };
     let legacy_wrapping = meta(fact::LEGACY_WRAPPING).and_then(rows::integer) == Some(1);
     let mut ring = Keyring::new(Namespace { account, region }, clock).with_legacy_wrapping(legacy_wrapping);

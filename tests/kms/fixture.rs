@@ -1,10 +1,12 @@
 //! A home with a simulated clock in a directory of its own, and short ways to ask its key service.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use kmsfs::clock::{Clock, ManualClock, SystemClock};
 use kmsfs::kms::{Caller, KmsError, Operation, Via};
 use kmsfs::store::{Home, NewSlot, SetupOptions};
 use serde_json::{Value, json};
@@ -34,15 +36,20 @@ impl Service {
     }
 
     pub fn with_clock(simulated_clock: bool) -> Self {
-        Self::made(simulated_clock, false)
+        Self::made(Arc::new(SystemClock), simulated_clock, false)
     }
 
     /// A home that takes material wrapped with RSAES_PKCS1_V1_5.
     pub fn with_legacy_wrapping() -> Self {
-        Self::made(true, true)
+        Self::made(Arc::new(SystemClock), true, true)
     }
 
-    fn made(simulated_clock: bool, legacy_wrapping: bool) -> Self {
+    /// A home with a real clock, on a machine whose clocks the test moves.
+    pub fn on_machine(clock: &Arc<ManualClock>) -> Self {
+        Self::made(clock.clone(), false, false)
+    }
+
+    fn made(clock: Arc<dyn Clock>, simulated_clock: bool, legacy_wrapping: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = SetupOptions {
             slots: vec![NewSlot::KeyFile(dir.path().join("key"))],
@@ -51,7 +58,7 @@ impl Service {
             simulated_clock,
             legacy_wrapping,
         };
-        let home = Home::setup(&dir.path().join("home"), &options).unwrap();
+        let home = Home::setup_with_clock(&dir.path().join("home"), &options, clock).unwrap();
         Self { home, _dir: dir }
     }
 

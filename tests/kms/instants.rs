@@ -94,7 +94,7 @@ impl Bench {
     fn new() -> Self {
         let namespace = Namespace { account: "000000000000".into(), region: "us-east-1".into() };
         let latest = Timestamp::from_millis(START);
-        let ring = Keyring::new(namespace, ClockRecord { latest, simulated_offset: None });
+        let ring = Keyring::new(namespace, ClockRecord { latest, simulated_offset: None, anchor: None });
         let store = Arc::new(Memory {
             ring: Mutex::new(Arc::new(ring)),
             before_update: Mutex::default(),
@@ -177,12 +177,31 @@ fn t_2_setting_the_clock_back_undoes_nothing() {
     bench.clock.set(Timestamp::from_millis(0));
     assert_eq!(bench.kms.now(&ring), seen);
     assert_eq!(bench.state(&key), Ok("PendingDeletion".into()));
-    bench.clock.set(Timestamp::from_millis(START).saturating_add(107 * DAY));
+    bench.clock.set(Timestamp::from_millis(START).saturating_add(100 * DAY));
+    bench.clock.advance(7 * DAY);
     assert_eq!(bench.state(&key), Err("NotFoundException".into()));
     bench.clock.set(Timestamp::from_millis(START));
     assert_eq!(bench.state(&key), Err("NotFoundException".into()));
     let ring = bench.store.ring().unwrap();
     assert!(bench.kms.now(&ring) >= Timestamp::from_millis(START).saturating_add(107 * DAY));
+}
+
+#[test]
+fn t_2_a_jump_that_the_store_does_not_take_destroys_nothing_and_stops_nobody() {
+    let bench = Bench::new();
+    let key = bench.key();
+    bench.schedule(&key);
+    bench.news();
+    bench.clock.set(Timestamp::from_millis(START).saturating_add(100 * DAY));
+    *bench.store.fail_commit.lock() = true;
+    assert_eq!(bench.state(&key), Ok("PendingDeletion".into()));
+    bench.call(Operation::GenerateRandom, json!({"NumberOfBytes": 1})).unwrap();
+    let failed = bench.news().iter().filter(|line| *line == "ClockJumpFound KMSInternalException").count();
+    assert_eq!(failed, 1, "what was recorded did not come to be, and is not tried at each use");
+    bench.clock.advance(Duration::from_secs(60));
+    *bench.store.fail_commit.lock() = false;
+    assert_eq!(bench.state(&key), Ok("PendingDeletion".into()));
+    assert_eq!(bench.news(), ["ClockJumpFound ok", "DescribeKey ok"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod aliases;
 mod audit;
+mod clock;
 mod crypto;
 mod deletion;
 mod expiry;

@@ -38,7 +38,7 @@ pub(in crate::kms) fn seal<'k>(
     context: &EncryptionContext,
     plaintext: &[u8],
 ) -> Result<(Vec<u8>, &'k Arc<MaterialRecord>), KmsError> {
-    if key.next_rotation().is_some_and(|date| date <= cx.now) {
+    if key.next_rotation().is_some_and(|date| date <= cx.trusted) {
         let why = format!("{} is to be rotated before its next use, and that failed", cx.arn(key));
         return Err(KmsError::failed(Cause::Store, why));
     }

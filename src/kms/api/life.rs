@@ -160,10 +160,10 @@ pub(super) fn transition(
 
 /// The rotation that was due while `key` could not be rotated is made at once (rule ROT-3).
 fn catch_up(cx: &Context<'_>, key: &Key, reply: &mut Reply) {
-    let is_due = key.record.rotation.is_some_and(|schedule| schedule.next <= cx.now);
+    let is_due = key.record.rotation.is_some_and(|schedule| schedule.next <= cx.trusted);
     if is_due {
         let Happening { event, changes } =
-            due::rotation(cx.ring, key, RotationKind::Automatic, cx.now, cx.sealer);
+            due::rotation(cx.ring, key, RotationKind::Automatic, cx.trusted, cx.sealer);
         reply.changes.extend(changes);
         reply.events.push(event);
     }

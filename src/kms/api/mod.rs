@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::clock_guard::Times;
 use super::error::Cause;
 use super::fields::{Fields, not_supported};
 use super::id::{KeyId, MaterialId};
@@ -34,7 +35,10 @@ use crate::datakey::KeyArn;
 pub(super) struct Context<'a> {
     pub operation: Operation,
     pub ring: &'a Keyring,
+    /// The time that use is judged by.
     pub now: Timestamp,
+    /// The time that rotations go by (rule T-2).
+    pub trusted: Timestamp,
     pub sealer: &'a Sealer,
     /// The keys that the operation concerned, for the audit log; filled also when it is refused.
     pub touched: RefCell<Vec<KeyArn>>,
@@ -43,8 +47,9 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn new(operation: Operation, ring: &'a Keyring, now: Timestamp, sealer: &'a Sealer) -> Self {
-        Self { operation, ring, now, sealer, touched: RefCell::default(), used: Cell::default() }
+    pub fn new(operation: Operation, ring: &'a Keyring, times: Times, sealer: &'a Sealer) -> Self {
+        let Times { claimed: now, trusted } = times;
+        Self { operation, ring, now, trusted, sealer, touched: RefCell::default(), used: Cell::default() }
     }
 
     /// The key that `name` names, in a state that permits the operation.

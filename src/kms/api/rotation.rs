@@ -54,7 +54,7 @@ impl Request for RotateKeyOnDemand {
                 ),
             ));
         }
-        if key.next_rotation().is_some_and(|date| date <= cx.now.saturating_add(NEAR)) {
+        if key.next_rotation().is_some_and(|date| date <= cx.trusted.saturating_add(NEAR)) {
             return Err(KmsError::new(
                 AwsError::Conflict,
                 format!(
@@ -99,7 +99,7 @@ impl Request for EnableKeyRotation {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.key_id, Form::IdOrArn)?;
         let known = key.record.rotation.filter(|schedule| schedule.period_days == self.period_days);
-        let rotation = known.unwrap_or_else(|| RotationSchedule::from(cx.now, self.period_days));
+        let rotation = known.unwrap_or_else(|| RotationSchedule::from(cx.trusted, self.period_days));
         Ok(schedule(key, Some(rotation)))
     }
 }
