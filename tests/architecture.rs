@@ -20,7 +20,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fs", &["content", "context", "crypto", "datakey", "envelope", "volume"]),
     ("watch", &["crypto", "datakey", "volume"]),
     ("fuse", &["datakey", "fs", "volume", "watch"]),
-    ("cli", &["content", "datakey", "envelope", "fs", "fuse", "kms", "store", "sys", "volume", "watch"]),
+    (
+        "cli",
+        &["clock", "content", "datakey", "envelope", "fs", "fuse", "kms", "store", "sys", "volume", "watch"],
+    ),
 ];
 
 /// Outer crates that few modules may import.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{CliError, Result};
-use super::exit;
 use super::observer::Announcer;
 use super::secrets::CommandLine;
+use super::{clock, complain, exit};
 use crate::store::{Home, Key};
 
 /// The home's directory: as given (`--home`), else KMSFS_HOME, else `$XDG_DATA_HOME/kmsfs`, else `~/.local/share/kmsfs` (XDG Base
@@ -39,9 +39,13 @@ pub fn run_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(Home::run_dir_of(&directory(given)?)?)
 }
 
-/// Opens the home. Changes of keys that are made through it reach its mounts.
+/// Opens the home. Changes of keys that are made through it reach its mounts. Where its clock is ahead, and that matters, it says so.
 pub fn open(given: Option<PathBuf>) -> Result<Home> {
-    open_with(given, Key::Keychain(&mut CommandLine))
+    let home = open_with(given, Key::Keychain(&mut CommandLine))?;
+    if let Some(warning) = clock::warning(&home) {
+        complain(&warning);
+    }
+    Ok(home)
 }
 
 /// As [`open`], with another key than the environment and the terminal give.

@@ -4,6 +4,7 @@
 //! code of [`exit`]. `kmsfs kms` is a world of its own: there output, errors and codes are those of `aws kms`.
 
 mod backup;
+mod clock;
 mod decrypt;
 mod error;
 pub mod exit;
@@ -72,6 +73,8 @@ enum Command {
     Keys(keys::Keys),
     /// What a file's header says
     Inspect(inspect::Inspect),
+    /// The home's clock, and what falls due by it
+    Clock(clock::Clock),
     /// The mounts that use the home
     Status(status::Status),
     /// A file's content, without a mount
@@ -101,6 +104,7 @@ pub fn run() -> ExitCode {
         Command::Umount(command) => command.run(cli.home),
         Command::Keys(command) => command.run(cli.home),
         Command::Inspect(command) => command.run(cli.home),
+        Command::Clock(command) => command.run(cli.home),
         Command::Status(command) => command.run(cli.home),
         Command::Decrypt(command) => command.run(cli.home),
         Command::Scrub(command) => command.run(cli.home),

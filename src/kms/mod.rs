@@ -8,6 +8,7 @@ mod api;
 pub mod audit;
 pub mod caller;
 pub mod ciphertext;
+pub mod clock;
 pub mod clock_guard;
 pub mod due;
 pub mod error;

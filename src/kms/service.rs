@@ -18,7 +18,7 @@ use super::error::Cause;
 use super::fields::Fields;
 use super::id::AliasName;
 use super::material::Sealer;
-use super::ring::{Change, KeyStore, Keyring, StoreFailure};
+use super::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
 use super::uses::Uses;
 use super::{AwsError, Caller, KmsError, Operation};
 use crate::clock::{Clock, Timestamp};
@@ -241,11 +241,12 @@ impl Kms {
         clock_guard::look(ring.clock(), &self.reading())
     }
 
+    /// What the machine's clocks show.
     pub(super) fn reading(&self) -> Reading {
         Reading { clock: self.clock.now(), uptime: self.clock.uptime() }
     }
 
-    fn ring(&self) -> Result<Arc<Keyring>, KmsError> {
+    pub(super) fn ring(&self) -> Result<Arc<Keyring>, KmsError> {
         self.store.ring().map_err(failed)
     }
 
@@ -376,7 +377,7 @@ impl Kms {
     }
 
     /// Records that what was recorded did not come to be.
-    fn record_failed(&self, recorded: &[ServiceEvent], error: &KmsError) -> Result<(), KmsError> {
+    pub(super) fn record_failed(&self, recorded: &[ServiceEvent], error: &KmsError) -> Result<(), KmsError> {
         let ring = self.ring()?;
         let record = |event| self.record(&AuditEvent::of_service(&self.scene(&ring), event).failed(error));
         recorded.iter().try_for_each(record)
@@ -420,7 +421,18 @@ impl Kms {
         Ok(Change::SetClock(look.record))
     }
 
-    fn tell(&self, key: &KeyArn, change: KeyChange) -> Result<(), KmsError> {
+    /// One transaction of the store.
+    pub(super) fn update(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, KmsError> {
+        self.store.update(decide)
+    }
+
+    /// What seals backing keys.
+    pub(super) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Has mounts told of a change.
+    pub(super) fn tell(&self, key: &KeyArn, change: KeyChange) -> Result<(), KmsError> {
         let Some(observer) = self.observer.read().clone() else { return Ok(()) };
         observer.key_changed(key, change).map_err(|why| KmsError {
             error: AwsError::Internal,

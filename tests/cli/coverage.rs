@@ -7,6 +7,7 @@ use kmsfs::envelope::HeaderError;
 use kmsfs::fs::FsError;
 use kmsfs::fs::file::FileError;
 use kmsfs::fuse::MountError;
+use kmsfs::kms::clock::ClockError;
 use kmsfs::kms::ring::StoreFailure;
 use kmsfs::kms::{AwsError, Cause};
 use kmsfs::store::HomeError;
@@ -157,6 +158,14 @@ table!(errors_of_a_mount: MountError {
 table!(failures_of_the_key_store: StoreFailure {
     StoreFailure::Tampered(_) => In("the key store has been tampered with"),
     StoreFailure::Failed(_) => Not("a key store that fails after it was opened: tests/store/bytes.rs"),
+});
+
+table!(errors_of_the_clock: ClockError {
+    ClockError::NotSimulated => In("this home's clock is the machine's"),
+    ClockError::Simulated => In("this home's clock is simulated"),
+    ClockError::Backwards { .. } => In("and time does not go back"),
+    ClockError::TooFar => In("a simulated clock goes no further"),
+    ClockError::Failed(_) => In("the audit log cannot be written"),
 });
 
 table!(causes_of_a_failed_operation: Cause {

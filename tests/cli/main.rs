@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: real processes, their output, their errors and their exit codes.
 
 mod backup;
+mod clock;
 mod coverage;
 mod errors;
 mod fixture;

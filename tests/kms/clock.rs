@@ -1,14 +1,18 @@
 //! The clock of a home on a machine whose clock is set, which sleeps, is off and is started again (rule T-2). What is believed in
-//! each case stands beside the code, in `kms::clock_guard`; here it is what becomes of keys, records and the store.
+//! each case stands beside the code, in `kms::clock_guard`; here it is what becomes of keys, records and the store. And a simulated
+//! clock, which is moved (rule T-1).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kmsfs::clock::{Clock, ManualClock, Timestamp};
+use kmsfs::kms::ServiceEvent;
+use kmsfs::kms::clock::{ClockError, Move, Moved};
+use kmsfs::kms::id::KeyId;
 use kmsfs::store::{Home, Key as Unlock, KeyFiles};
 use serde_json::json;
 
-use crate::fixture::{DAY, Key, Service, call};
+use crate::fixture::{DAY, Key, Service, call, owner, text};
 
 /// 2026-01-01.
 const START: i64 = 1_767_225_600_000;
@@ -217,4 +221,179 @@ fn t_2_a_clock_that_was_wrong_when_the_machine_started_and_is_set_right_costs_no
     clock.advance(days(7));
     assert!(is_gone(&service, &key));
     assert_eq!(recorded(&service), ["DeleteKey"]);
+}
+
+fn advance(service: &Service, days_ahead: u64) -> Moved {
+    let caller = owner(&service.home);
+    service.home.kms().move_clock(&caller, Move::By(days(days_ahead))).unwrap()
+}
+
+fn rotates(service: &Service, period: u64) -> Key {
+    let key = service.key();
+    service.ok("EnableKeyRotation", json!({"KeyId": key.id, "RotationPeriodInDays": period}));
+    key
+}
+
+/// What was done, as `name of the event, day`.
+fn done(moved: &Moved) -> Vec<(&'static str, i64)> {
+    let day = |date: Timestamp| (date.as_millis() - moved.from.as_millis()) as f64 / (DAY * 1000) as f64;
+    moved.done.iter().map(|done| (done.event.name(), day(done.date).round() as i64)).collect()
+}
+
+#[test]
+fn t_1_advancing_by_366_days_rotates_a_key_with_automatic_rotation() {
+    let service = Service::new();
+    let (key, stays) = (rotates(&service, 365), service.key());
+    service.alias("alias/it", &key);
+    let (old, first) =
+        (service.encrypt(&key.id, b"old"), service.describe(&key)["CurrentKeyMaterialId"].clone());
+    let moved = advance(&service, 366);
+    assert_eq!(done(&moved), [("RotateKey", 365)]);
+    assert_eq!(moved.done[0].aliases, ["alias/it"]);
+    assert_eq!(moved.done[0].event.key().as_str(), key.arn);
+    assert_ne!(service.describe(&key)["CurrentKeyMaterialId"], first);
+    assert_eq!(service.decrypt(&old), b"old");
+    assert_eq!(service.ok("ListKeyRotations", json!({"KeyId": stays.id}))["Rotations"], json!([]));
+}
+
+#[test]
+fn t_1_what_falls_due_on_the_way_comes_in_its_order_and_each_at_its_date() {
+    let service = Service::new();
+    let quarterly = rotates(&service, 90);
+    let gone = rotates(&service, 100);
+    service.ok("ScheduleKeyDeletion", json!({"KeyId": gone.id, "PendingWindowInDays": 30}));
+    let yearly = rotates(&service, 365);
+    let begun = service.home.now().unwrap();
+    let moved = advance(&service, 400);
+    let expected = [("DeleteKey", 30), ("RotateKey", 90), ("RotateKey", 180), ("RotateKey", 270)];
+    assert_eq!(done(&moved), [&expected[..], &[("RotateKey", 360), ("RotateKey", 365)]].concat());
+    let at = |day: u64| begun.saturating_add(days(day)).as_seconds_f64();
+    let rotations = |key: &Key| service.ok("ListKeyRotations", json!({"KeyId": key.id}))["Rotations"].clone();
+    for (rotation, day) in rotations(&quarterly).as_array().unwrap().iter().zip([90, 180, 270, 360]) {
+        assert!((rotation["RotationDate"].as_f64().unwrap() - at(day)).abs() < 60.0, "{rotation}");
+    }
+    assert_eq!(rotations(&yearly).as_array().unwrap().len(), 1);
+    let ring = service.home.keyring().unwrap();
+    let deleted = ring.tombstone(KeyId::parse(&gone.id).unwrap()).unwrap().deleted;
+    assert!((deleted.as_seconds_f64() - at(30)).abs() < 60.0);
+    // The records, too, are of those times.
+    let records = service.records();
+    let from = records.iter().position(|record| record["eventName"] == "AdvanceClock").unwrap();
+    assert_eq!(records[from]["requestParameters"]["seconds"], json!(400 * DAY));
+    let since: Vec<_> = records[from + 1..from + 7].iter().map(|record| text(&record["eventTime"])).collect();
+    assert!(since.is_sorted(), "{since:?}");
+    assert_eq!(since[0], deleted.to_string());
+}
+
+#[test]
+fn t_1_a_move_that_several_processes_look_at_is_told_whole_to_who_made_it() {
+    let service = Service::new();
+    let keys: Vec<_> = (0..5).map(|_| doomed(&service)).collect();
+    let other = service.another();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                call(&other, "ListKeys", json!({})).unwrap();
+            }
+        });
+        let moved = advance(&service, 8);
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        let deleted = moved.done.iter().filter(|done| matches!(done.event, ServiceEvent::DeleteKey(_)));
+        assert_eq!(deleted.count(), keys.len());
+    });
+    assert_eq!(recorded(&service).len(), keys.len(), "each once");
+}
+
+#[test]
+fn t_1_a_simulated_clock_is_set_ahead_only_and_runs_on() {
+    let service = Service::new();
+    let (kms, caller) = (service.home.kms(), owner(&service.home));
+    let later = service.home.now().unwrap().saturating_add(days(50));
+    let moved = kms.move_clock(&caller, Move::To(later)).unwrap();
+    assert_eq!(moved.to, later);
+    std::thread::sleep(Duration::from_millis(30));
+    let now = service.home.now().unwrap();
+    assert!(now >= later.saturating_add(Duration::from_millis(30)) && now < later.saturating_add(hours(1)));
+    assert!(service.another().now().unwrap() >= now);
+    let before = service.records().len();
+    let refused = kms.move_clock(&caller, Move::To(later)).unwrap_err();
+    assert!(matches!(refused, ClockError::Backwards { asked, .. } if asked == later), "{refused:?}");
+    let refused = kms.move_clock(&caller, Move::By(days(365 * 500))).unwrap_err();
+    assert_eq!(refused, ClockError::TooFar);
+    let refused = kms.accept_clock(&caller).unwrap_err();
+    assert_eq!(refused, ClockError::Simulated);
+    assert_eq!(service.records().len(), before, "nothing was done");
+    assert!(service.home.now().unwrap() < later.saturating_add(hours(1)));
+}
+
+#[test]
+fn t_1_a_simulated_clock_moves_and_runs_also_where_the_machines_was_set_back() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(START)));
+    let service = Service::on_machine_simulated(&clock);
+    let key = doomed(&service);
+    advance(&service, 5);
+    set_back(&clock, days(3000));
+    assert_eq!(service.state(&key), "PendingDeletion");
+    advance(&service, 1);
+    clock.advance(hours(12));
+    assert_eq!(service.home.now().unwrap().as_millis() - START, (6 * 24 + 12) * 3600 * 1000);
+    assert_eq!(done(&advance(&service, 1)).len(), 1);
+}
+
+#[test]
+fn t_1_only_a_simulated_clock_is_moved() {
+    let (_, service) = machine();
+    let before = (service.home.now().unwrap(), service.records().len());
+    for to in [Move::By(days(1)), Move::To(before.0.saturating_add(days(1)))] {
+        let refused = service.home.kms().move_clock(&owner(&service.home), to).unwrap_err();
+        assert_eq!(refused, ClockError::NotSimulated);
+    }
+    assert_eq!((service.home.now().unwrap(), service.records().len()), before);
+}
+
+#[test]
+fn t_2_a_clock_that_is_accepted_does_what_waited_for_it_and_says_so() {
+    let (clock, service) = machine();
+    let (kms, caller) = (service.home.kms(), owner(&service.home));
+    let (gone, rotated) = (doomed(&service), rotates(&service, 90));
+    assert!(kms.accept_clock(&caller).unwrap().is_none(), "nothing to accept");
+    clock.power_off(days(366));
+    let view = kms.clock().unwrap();
+    assert_eq!(view.waiting.len(), 2);
+    assert_eq!(view.jump.unwrap().ahead, days(366));
+    let moved = kms.accept_clock(&caller).unwrap().unwrap();
+    // Rotations that were missed are not made up for: nobody was there.
+    let names: Vec<_> = moved.done.iter().map(|done| done.event.name()).collect();
+    assert_eq!(names, ["DeleteKey", "RotateKey"]);
+    assert!(is_gone(&service, &gone));
+    assert_eq!(
+        service.ok("ListKeyRotations", json!({"KeyId": rotated.id}))["Rotations"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(recorded(&service), ["ClockJumpFound", "DeleteKey"]);
+    assert!(service.records().iter().any(|record| record["eventName"] == "AcceptClockJump"));
+    let view = kms.clock().unwrap();
+    assert_eq!((view.jump, view.waiting.len()), (None, 0));
+    assert_eq!(view.times.trusted, clock.now());
+    // What is accepted is not taken back.
+    set_back(&clock, days(366));
+    clock.advance(hours(1));
+    assert!(kms.clock().unwrap().times.trusted > clock.now().saturating_add(days(365)));
+}
+
+#[test]
+fn t_2_a_key_that_rotates_by_a_clock_that_is_ahead_waits_and_is_used_meanwhile() {
+    let (clock, service) = machine();
+    let key = rotates(&service, 90);
+    let first = service.describe(&key)["CurrentKeyMaterialId"].clone();
+    set_ahead(&clock, days(365));
+    let blob = service.encrypt(&key.id, b"x");
+    assert_eq!(service.describe(&key)["CurrentKeyMaterialId"], first);
+    set_back(&clock, days(365));
+    clock.advance(days(89));
+    assert_eq!(service.describe(&key)["CurrentKeyMaterialId"], first);
+    clock.advance(days(1));
+    assert_ne!(service.describe(&key)["CurrentKeyMaterialId"], first);
+    assert_eq!(service.decrypt(&blob), b"x");
 }

@@ -49,6 +49,11 @@ impl Service {
         Self::made(clock.clone(), false, false)
     }
 
+    /// The same with a simulated clock.
+    pub fn on_machine_simulated(clock: &Arc<ManualClock>) -> Self {
+        Self::made(clock.clone(), true, false)
+    }
+
     fn made(clock: Arc<dyn Clock>, simulated_clock: bool, legacy_wrapping: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = SetupOptions {

@@ -9,10 +9,11 @@ use kmsfs::crypto::Secret;
 use kmsfs::datakey::KeyArn;
 use kmsfs::kms::audit::{AuditError, AuditEvent, AuditLog};
 use kmsfs::kms::error::Cause;
-use kmsfs::kms::id::Namespace;
+use kmsfs::kms::id::{KeyId, Namespace};
 use kmsfs::kms::import::TokenKey;
+use kmsfs::kms::key::{Imported, MaterialRecord};
 use kmsfs::kms::material::Sealer;
-use kmsfs::kms::ring::{ClockRecord, Decision, KeyStore, Keyring, StoreFailure};
+use kmsfs::kms::ring::{Change, ClockRecord, Decision, KeyStore, Keyring, StoreFailure};
 use kmsfs::kms::{Caller, KeyChange, Kms, KmsError, Operation, StateObserver, Via};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -202,6 +203,44 @@ fn t_2_a_jump_that_the_store_does_not_take_destroys_nothing_and_stops_nobody() {
     *bench.store.fail_commit.lock() = false;
     assert_eq!(bench.state(&key), Ok("PendingDeletion".into()));
     assert_eq!(bench.news(), ["ClockJumpFound ok", "DescribeKey ok"]);
+}
+
+#[test]
+fn t_2_material_that_has_expired_by_a_clock_that_is_ahead_is_not_used_and_not_destroyed() {
+    let bench = Bench::new();
+    let key = bench.key();
+    let id = KeyId::parse(&key).unwrap();
+    let expiry = Timestamp::from_millis(START).saturating_add(10 * DAY);
+    bench
+        .store
+        .update(&mut |ring| {
+            let material = ring.key(id).unwrap().current().unwrap();
+            let imported =
+                Some(Imported { valid_to: Some(expiry), description: String::new(), pending: false });
+            Ok(vec![Change::PutMaterial(MaterialRecord { imported, ..material.as_ref().clone() })])
+        })
+        .unwrap();
+    let is_there = || bench.store.ring().unwrap().key(id).unwrap().has_all_material();
+    let encrypt = || bench.call(Operation::Encrypt, json!({"KeyId": key, "Plaintext": "eA=="})).map(drop);
+    encrypt().unwrap();
+    bench.clock.set(expiry);
+    assert_eq!(encrypt().unwrap_err().error.name(), "KMSInvalidStateException");
+    assert_eq!(bench.state(&key), Ok("PendingImport".into()));
+    assert!(is_there());
+    // Another change of the key meanwhile leaves it as it is.
+    let described = json!({"KeyId": key, "Description": "d"});
+    bench.call(Operation::UpdateKeyDescription, described).unwrap();
+    assert!(is_there());
+    bench.clock.set(Timestamp::from_millis(START));
+    encrypt().unwrap();
+    assert_eq!(bench.state(&key), Ok("Enabled".into()));
+    bench.clock.set(expiry);
+    bench.clock.advance(DAY);
+    assert_eq!(bench.state(&key), Ok("PendingImport".into()));
+    assert!(is_there(), "the day begins anew where the clock was corrected");
+    bench.clock.advance(DAY);
+    assert_eq!(bench.state(&key), Ok("PendingImport".into()));
+    assert!(!is_there(), "it has held for a day");
 }
 
 #[test]

@@ -58,12 +58,23 @@ impl Fixture {
         fixture
     }
 
+    /// Mounted, with a home whose clock can be moved.
+    pub fn with_simulated_clock() -> Self {
+        let fixture = Self::made(&["--simulated-clock"]);
+        fixture.mount(&[]);
+        fixture
+    }
+
     /// A home, a key and a volume, not mounted.
     pub fn unmounted() -> Self {
+        Self::made(&[])
+    }
+
+    fn made(setup: &[&str]) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let mut fixture = Self { temp, key: String::new(), ended: Arc::default(), daemons: Mutex::default() };
         let key_file = fixture.path("key-file");
-        fixture.ok(&["setup", "--key-file", key_file.to_str().unwrap()]);
+        fixture.ok(&[&["setup", "--key-file", key_file.to_str().unwrap()], setup].concat());
         fixture.key = fixture.new_key("alias/main");
         let dir = fixture.dir();
         fixture.ok(&["init", dir.to_str().unwrap(), "--key", "alias/main"]);

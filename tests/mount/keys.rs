@@ -1,7 +1,6 @@
 //! Which key a file is under, and what the key's state permits.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -168,28 +167,4 @@ fn aud_2_each_open_is_one_record_with_the_files_path() {
     assert_eq!(of("GenerateDataKey"), 1);
     assert_eq!(of("Decrypt"), 2, "also the open that a data key in memory served");
     assert!(!log.contains("Plaintext") && !log.contains("CiphertextBlob"));
-}
-
-#[test]
-fn a_key_that_is_deleted_for_good_leaves_its_files_unreadable_with_a_reason() {
-    let fixture = Fixture::unmounted();
-    // The default home has the machine's clock; what a date does is shown on a clock that can be moved.
-    let home = fixture.path("home");
-    fs::remove_dir_all(&home).unwrap();
-    fs::remove_dir_all(fixture.dir()).unwrap();
-    let key_file = fixture.path("key-file");
-    fixture.ok(&["setup", "--simulated-clock", "--key-file", key_file.to_str().unwrap()]);
-    let key = fixture.new_key("alias/main");
-    fixture.ok(&["init", fixture.dir().to_str().unwrap(), "--key", "alias/main"]);
-    fixture.mount(&[]);
-    let mut file = File::create(fixture.file("f")).unwrap();
-    file.write_all(b"content").unwrap();
-    fixture.kms(&["schedule-key-deletion", "--key-id", &key, "--pending-window-in-days", "7"]);
-    let opened = kmsfs::store::Home::open(&home).unwrap();
-    opened.advance_clock(std::time::Duration::from_secs(8 * 86_400)).unwrap();
-    drop(opened);
-    assert_eq!(errno(fs::read(fixture.file("f"))), EKEYREVOKED);
-    assert_eq!(fixture.run(&["kms", "describe-key", "--key-id", &key]).code, 254);
-    assert_eq!(fixture.inspect(&fixture.file("f"))["keyState"], "Deleted");
-    assert!(fixture.ok(&["keys"]).contains("Deleted"));
 }

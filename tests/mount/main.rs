@@ -2,6 +2,7 @@
 
 mod acl;
 mod attributes;
+mod clock;
 mod crash;
 mod decrypt;
 mod ending;

@@ -98,3 +98,8 @@ with_full_log() {
         for attempt in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do $1 > said 2>&1; code=\$?; [ \$code = 0 ] || break; done
         sed -E 's/(no storage space|No space left on device.*)/[FULL]/' said >&2; exit \$code"
 }
+
+# A home with a clock that can be moved, that the key file key-file unlocks.
+a_simulated_home() {
+    kmsfs setup --key-file key-file --no-recovery-code --simulated-clock > /dev/null
+}

@@ -1,0 +1,421 @@
+//! `kmsfs clock`: the home's clock, and what falls due by it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use jiff::{Span, SpanRelativeTo};
+use serde::Serialize;
+
+use super::error::{CliError, Result, STORE_FAILED};
+use super::exit::{self, Code};
+use super::secrets::CommandLine;
+use super::slot::caller;
+use super::{done, home, print, print_json};
+use crate::clock::Timestamp;
+use crate::kms::Cause;
+use crate::kms::clock::{ClockError, ClockView, Done, Move, Moved};
+use crate::kms::clock_guard::Jump;
+use crate::kms::due::{Matter, ServiceEvent};
+use crate::store::{Home, Key};
+
+/// The home's clock: look at it, move a simulated one ahead, vouch for a real one.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Deletions, expiries and rotations follow the home's clock. It is the system's clock as far as uptime explains it; what the \
+    system's clock is ahead of that destroys nothing for 24 hours of uptime. A home that was made with setup --simulated-clock \
+    has a clock that can be moved. See \"Time\" in docs/KEYS.md."
+)]
+pub struct Clock {
+    #[command(subcommand)]
+    command: ClockCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClockCommand {
+    /// Show the time, and what waits for a clock that is ahead
+    Show(Show),
+    /// Move a simulated clock ahead, and do what falls due on the way
+    Advance(Advance),
+    /// Move a simulated clock ahead to a time, and do what falls due on the way
+    Set(Set),
+    /// Believe a system's clock that is ahead, and do what waits for that
+    Accept(Accept),
+}
+
+/// Show the home's time, the system's clock, what is unexplained of it, and what waits until that is believed.
+#[derive(Debug, Args)]
+struct Show {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Move a simulated clock ahead. What falls due on the way is done in its order of time, and mounts obey it, before the
+/// command ends.
+#[derive(Debug, Args)]
+struct Advance {
+    /// How far: 366d, 12h, 90m, 30s, 1w, or several of them: 1d12h
+    #[arg(value_parser = span)]
+    span: Duration,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Move a simulated clock ahead to a time. What falls due on the way is done in its order of time, and mounts obey it,
+/// before the command ends.
+#[derive(Debug, Args)]
+struct Set {
+    /// When: a time of RFC 3339 such as 2027-01-31T12:00:00Z, not before the home's time
+    #[arg(value_parser = time)]
+    time: Timestamp,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Believe what the system's clock shows, though uptime does not explain it: after the machine was off for long, or was
+/// set right. What waits for that is done at once, and what is deleted then does not come back.
+#[derive(Debug, Args)]
+struct Accept {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Clock {
+    pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
+        // Without the warning of a clock that is ahead: this command is what it names.
+        let home = home::open_with(given, Key::Keychain(&mut CommandLine))?;
+        match self.command {
+            ClockCommand::Show(Show { json }) => show(&home, json),
+            ClockCommand::Advance(Advance { span, json }) => move_clock(&home, Move::By(span), json),
+            ClockCommand::Set(Set { time, json }) => move_clock(&home, Move::To(time), json),
+            ClockCommand::Accept(Accept { json }) => accept(&home, json),
+        }
+    }
+}
+
+/// What a person is to know of a clock that is ahead: where something waits for it, or it is ahead by a week, the shortest
+/// waiting period of a deletion. A machine that is off every night is told nothing.
+pub fn warning(home: &Home) -> Option<String> {
+    let view = home.kms().clock().ok()?;
+    let ahead = view.jump?.ahead;
+    let what = match view.waiting.as_slice() {
+        [] if ahead < Duration::from_secs(7 * 86_400) => return None,
+        [] => "nothing is destroyed by it yet".to_owned(),
+        [(date, matter, key)] => format!("the {} of {key} of {date} waits", name_of(*matter)),
+        several => format!("{} deletions, expiries or rotations wait", several.len()),
+    };
+    let ahead = Words(ahead);
+    Some(format!(
+        "kmsfs: warning: the system's clock is {ahead} ahead of what uptime explains: {what}\nhint: kmsfs clock show"
+    ))
+}
+
+fn show(home: &Home, json: bool) -> Result<Code> {
+    let view = home.kms().clock().map_err(ClockError::from)?;
+    if json {
+        print_json(&Shown::of(&view))?;
+    } else {
+        print(&people(&view))?;
+    }
+    done()
+}
+
+fn move_clock(home: &Home, to: Move, json: bool) -> Result<Code> {
+    tell(&home.kms().move_clock(&caller(home), to)?, json)
+}
+
+fn accept(home: &Home, json: bool) -> Result<Code> {
+    match home.kms().accept_clock(&caller(home))? {
+        Some(moved) => tell(&moved, json),
+        None if json => {
+            let now = home.now()?;
+            tell(&Moved { from: now, to: now, done: Vec::new(), unconfirmed: Vec::new() }, json)
+        }
+        None => {
+            print("There is nothing to accept: uptime explains the system's clock.\n")?;
+            done()
+        }
+    }
+}
+
+/// Prints what was done, and fails where a mount did not confirm it.
+fn tell(moved: &Moved, json: bool) -> Result<Code> {
+    if json {
+        print_json(&ShownMove::of(moved))?;
+    } else {
+        let done: String = moved.done.iter().map(|done| format!("{}\n", Line(done))).collect();
+        let by = Words(between(moved.from, moved.to));
+        print(&format!("{done}The home's time is {}, {by} later.\n", moved.to))?;
+    }
+    if moved.unconfirmed.is_empty() {
+        return done();
+    }
+    Err(CliError::new(exit::UNCONFIRMED, moved.unconfirmed.join("; "))
+        .hint("kmsfs status shows the mounts; kmsfs umount MOUNTPOINT ends one"))
+}
+
+/// One line for what was done.
+struct Line<'a>(&'a Done);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Done { date, aliases, event } = self.0;
+        let key = event.key();
+        match event {
+            ServiceEvent::DeleteKey(_) => write!(f, "{date} deleted {key}")?,
+            ServiceEvent::DeleteExpiredKeyMaterial(..) => write!(f, "{date} material of {key} expired")?,
+            ServiceEvent::RotateKey { .. } => write!(f, "{date} rotated {key}")?,
+            ServiceEvent::CreateManagedKey(_) => write!(f, "{date} made {key}")?,
+        }
+        if aliases.is_empty() { Ok(()) } else { write!(f, " ({})", aliases.join(", ")) }
+    }
+}
+
+fn people(view: &ClockView) -> String {
+    let (claimed, shown) = (view.times.claimed, view.reading.clock);
+    if let Some(offset) = view.simulated_offset {
+        let offset = Words(Duration::from_millis(offset.unsigned_abs()));
+        return format!(
+            "The home's time is {claimed}.\nIts clock is simulated: {offset} ahead of the system's, which shows {shown}.\n"
+        );
+    }
+    let Some(jump) = view.jump else {
+        let what = if between(shown, claimed) > Duration::from_secs(1) {
+            let behind = Words(between(shown, claimed));
+            format!(", {behind} behind: time goes on by uptime until it has caught up")
+        } else {
+            ", and uptime explains it".to_owned()
+        };
+        return format!("The home's time is {claimed}.\nThe system's clock shows {shown}{what}.\n");
+    };
+    let Jump { ahead, held, remaining } = jump;
+    let (ahead, held, remaining) = (Words(ahead), Words(held), Words(remaining));
+    let mut text = format!(
+        "The home's time is {claimed} for the use of keys, and {} for what cannot be undone.\n\
+         The system's clock is {ahead} ahead of what uptime explains: it was set ahead, or the machine was off.\n\
+         It has been so for {held} of uptime. In {remaining} of uptime it is believed.\n",
+        view.times.trusted
+    );
+    for (date, matter, key) in &view.waiting {
+        text += &format!("Waits for that: {date} {} of {key}\n", name_of(*matter));
+    }
+    text + "Where it is right, kmsfs clock accept believes it now; where it is wrong, set it right.\n"
+}
+
+const fn name_of(matter: Matter) -> &'static str {
+    match matter {
+        Matter::Deletion => "deletion",
+        Matter::Expiry(_) => "expiry",
+        Matter::Rotation => "rotation",
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    time: String,
+    trusted_time: String,
+    system_clock: String,
+    uptime_seconds: u64,
+    simulated: bool,
+    simulated_ahead_seconds: Option<i64>,
+    jump: Option<ShownJump>,
+    waiting: Vec<ShownDue>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownJump {
+    ahead_seconds: u64,
+    held_seconds: u64,
+    remaining_seconds: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownDue {
+    date: String,
+    event: &'static str,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aliases: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownMove {
+    from: String,
+    time: String,
+    done: Vec<ShownDue>,
+    unconfirmed: Vec<String>,
+}
+
+impl Shown {
+    fn of(view: &ClockView) -> Self {
+        let waiting = view.waiting.iter().map(|(date, matter, key)| ShownDue {
+            date: date.to_string(),
+            event: name_of(*matter),
+            key: key.to_string(),
+            aliases: None,
+        });
+        Self {
+            time: view.times.claimed.to_string(),
+            trusted_time: view.times.trusted.to_string(),
+            system_clock: view.reading.clock.to_string(),
+            uptime_seconds: view.reading.uptime.as_secs(),
+            simulated: view.simulated_offset.is_some(),
+            simulated_ahead_seconds: view.simulated_offset.map(|millis| millis / 1000),
+            jump: view.jump.map(|jump| ShownJump {
+                ahead_seconds: jump.ahead.as_secs(),
+                held_seconds: jump.held.as_secs(),
+                remaining_seconds: jump.remaining.as_secs(),
+            }),
+            waiting: waiting.collect(),
+        }
+    }
+}
+
+impl ShownMove {
+    fn of(moved: &Moved) -> Self {
+        let done = moved.done.iter().map(|done| ShownDue {
+            date: done.date.to_string(),
+            event: done.event.name(),
+            key: done.event.key().to_string(),
+            aliases: Some(done.aliases.clone()),
+        });
+        Self {
+            from: moved.from.to_string(),
+            time: moved.to.to_string(),
+            done: done.collect(),
+            unconfirmed: moved.unconfirmed.clone(),
+        }
+    }
+}
+
+impl From<ClockError> for CliError {
+    fn from(error: ClockError) -> Self {
+        let what = error.to_string();
+        match error {
+            ClockError::NotSimulated => Self::new(exit::USAGE, what).hint(
+                "kmsfs --home DIR setup --simulated-clock --key-file FILE makes a home whose clock can be moved",
+            ),
+            ClockError::Simulated => Self::new(exit::USAGE, what).hint("kmsfs clock advance SPAN moves it ahead"),
+            ClockError::Backwards { .. } => Self::new(exit::USAGE, what).hint(
+                "name a later time; a new home begins at the present: kmsfs --home DIR setup --simulated-clock",
+            ),
+            ClockError::TooFar => Self::new(exit::USAGE, what).hint("name an earlier time, or a shorter span"),
+            ClockError::Failed(error) => failed(error.cause, what),
+        }
+    }
+}
+
+/// A failure of what the key service stands on.
+fn failed(cause: Cause, what: String) -> CliError {
+    match cause {
+        Cause::Tampered => CliError::new(exit::TAMPERED, what)
+            .hint("put back a backup of the home; nothing was obeyed or changed"),
+        Cause::Store | Cause::Audit => CliError::new(exit::HOME, what).hint(STORE_FAILED),
+        Cause::Refused | Cause::Unconfirmed => CliError::new(exit::FAILURE, what),
+    }
+}
+
+/// A span of time in words: its two largest units.
+struct Words(Duration);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // To the nearest second: two looks at a clock lie some milliseconds apart.
+        let seconds = (self.0 + Duration::from_millis(500)).as_secs();
+        let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+        let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s"),
+            (0, 0, _) if seconds == 0 => write!(f, "{minutes} min"),
+            (0, 0, _) => write!(f, "{minutes} min {seconds} s"),
+            (0, _, 0) => write!(f, "{hours} h"),
+            (0, _, _) => write!(f, "{hours} h {minutes} min"),
+            (1, 0, _) => f.write_str("1 day"),
+            (1, _, _) => write!(f, "1 day {hours} h"),
+            (_, 0, _) => write!(f, "{days} days"),
+            (_, _, _) => write!(f, "{days} days {hours} h"),
+        }
+    }
+}
+
+/// From one time to a later one; nothing where it is not later.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(to.as_millis().saturating_sub(from.as_millis())).unwrap_or(0))
+}
+
+/// A span as people write it. Days have 24 hours; months and years have no length of their own.
+fn span(text: &str) -> std::result::Result<Duration, String> {
+    let fails = || "expected a span such as 366d, 12h, 90m or 1w".to_owned();
+    let span: Span = text.parse().map_err(|_| fails())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| fails())?;
+    Duration::try_from(duration).map_err(|_| "time does not go back".to_owned())
+}
+
+fn time(text: &str) -> std::result::Result<Timestamp, String> {
+    let time: jiff::Timestamp =
+        text.parse().map_err(|_| "expected a time such as 2027-01-31T12:00:00Z".to_owned())?;
+    Ok(Timestamp::from_millis(time.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_read_as_people_write_it() {
+        const HOUR: u64 = 3600;
+        let cases = [
+            ("366d", 366 * 24 * HOUR),
+            ("12h", 12 * HOUR),
+            ("90m", HOUR * 3 / 2),
+            ("30s", 30),
+            ("1w", 7 * 24 * HOUR),
+            ("1d12h", 36 * HOUR),
+            ("2 days 3 hours", 51 * HOUR),
+            ("0s", 0),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "12", "1y", "1mo", "-1d", "d", "1x", "999999999999999999999d"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_its_zone() {
+        assert_eq!(time("1970-01-02T01:00:00+01:00"), Ok(Timestamp::from_millis(86_400_000)));
+        for text in ["2027-01-31", "2027-01-31T12:00:00", "tomorrow", "2027-02-30T00:00:00Z"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_said_in_its_two_largest_units() {
+        let cases = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (61, "1 min 1 s"),
+            (3600, "1 h"),
+            (3661, "1 h 1 min"),
+            (86_400, "1 day"),
+            (90_000, "1 day 1 h"),
+            (366 * 86_400 + 1, "366 days"),
+            (366 * 86_400 + 7200, "366 days 2 h"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(Words(Duration::from_secs(seconds)).to_string(), words);
+        }
+        assert_eq!(Words(Duration::from_millis(59_999)).to_string(), "1 min");
+    }
+}
