@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::audit::{AuditEvent, HomeEvent, Scene};
+use super::audit::{AuditEvent, HomeEvent};
 use super::clock_guard::{self, ClockRecord, Jump, Reading, Times};
 use super::due::{self, Happening, Matter, ServiceEvent};
 use super::ring::{Change, Keyring};
+use super::service::scene_of;
 use super::{Caller, KeyChange, Kms, KmsError};
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
@@ -224,7 +225,7 @@ impl Kms {
                 break;
             }
             for (date, Happening { event, changes: brought }) in happenings {
-                let scene = Scene { now, ..self.scene(&ring) };
+                let scene = scene_of(&ring, now);
                 self.record(&AuditEvent::of_service(&scene, &event))?;
                 let id = ring.namespace().key_id_of(event.key());
                 let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);

@@ -11,6 +11,7 @@ use super::api::{self, Context};
 use super::audit::{AuditEvent, Parameters, Scene};
 use super::reference::{self, Form};
 use super::ring::Keyring;
+use super::service::scene_of;
 use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
 use crate::context::EncryptionContext;
 use crate::datakey::{Asker, DataKey, DataKeyError, DataKeys, Incident, KeyArn, Usability, WrappedDataKey};
@@ -70,15 +71,15 @@ impl FileKeys {
             let event = AuditEvent::of_call(scene, &caller, operation, parameters, touched, error);
             self.kms.record(&event)
         };
-        let ring = self.kms.ring_for(&record).map_err(failed)?;
-        let cx = self.kms.context(operation, &ring);
+        let (ring, times) = self.kms.ring_for(&record).map_err(failed)?;
+        let cx = self.kms.context(operation, &ring, times);
         let outcome = work(&cx).and_then(|given| {
             let name = || cx.touched.borrow().last().map(KeyArn::to_string).unwrap_or_default();
             self.kms.count_use(&cx).map_err(|error| Refusal { key: name(), error })?;
             Ok(given)
         });
         let refusal = outcome.as_ref().err().map(|refusal| &refusal.error);
-        record(&self.kms.scene(&ring), &cx.touched.borrow(), refusal).map_err(failed)?;
+        record(&scene_of(&ring, cx.now), &cx.touched.borrow(), refusal).map_err(failed)?;
         outcome.map_err(|refusal| explain(&ring, &refusal.key, &refusal.error))
     }
 }

@@ -114,8 +114,8 @@ impl Kms {
             }
         };
         let reply = if operation.is_read_only() {
-            let ring = self.ring_for(&record)?;
-            self.decide(&self.context(operation, &ring), &*request, &record)?
+            let (ring, times) = self.ring_for(&record)?;
+            self.decide(&self.context(operation, &ring, times), &*request, &record)?
         } else {
             self.change(operation, &*request, &record)?
         };
@@ -143,12 +143,17 @@ impl Kms {
     /// `KMSInternalException`: the store or the audit log failed. Where only rotations could not be made, that is no error: what is
     /// encrypted already can be read, and nothing is encrypted under a key whose rotation is due (`api::crypto::seal`).
     pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
+        self.current().map(|(ring, _)| ring)
+    }
+
+    /// As [`Kms::current_ring`], and the times that it is of: an operation looks at the clocks once.
+    fn current(&self) -> Result<(Arc<Keyring>, Times), KmsError> {
         let ring = self.ring()?;
         let look = self.look(&ring);
         let is_due = is_due(&ring, &look);
-        let waits = self.clock_waits_until.load(Ordering::Relaxed) > self.clock.uptime().as_secs();
-        if !is_due && (!look.is_news || waits) {
-            return Ok(as_claimed(ring, &look));
+        let waits = || self.clock_waits_until.load(Ordering::Relaxed) > self.clock.uptime().as_secs();
+        if !is_due && (!look.is_news || waits()) {
+            return Ok((as_claimed(ring, look.times), look.times));
         }
         let settled = self.settle().or_else(|error| {
             if is_due && !due::only_rotations(&ring, look.times.trusted) {
@@ -164,8 +169,8 @@ impl Kms {
             }
             Ok(ring)
         })?;
-        let look = self.look(&settled);
-        Ok(as_claimed(settled, &look))
+        let times = self.times(&settled);
+        Ok((as_claimed(settled, times), times))
     }
 
     /// The keyring as it was last read; it may have changed since.
@@ -174,22 +179,26 @@ impl Kms {
     }
 
     /// The keyring that an operation is decided on. Where what is due cannot be destroyed there is none, and `record` gets that.
-    pub(super) fn ring_for(&self, record: &Record<'_>) -> Result<Arc<Keyring>, KmsError> {
-        self.current_ring().or_else(|error| {
+    pub(super) fn ring_for(&self, record: &Record<'_>) -> Result<(Arc<Keyring>, Times), KmsError> {
+        self.current().or_else(|error| {
             record(&self.scene(&*self.ring()?), &[], Some(&error))?;
             Err(error)
         })
     }
 
-    /// What operations see of one keyring.
-    pub(super) fn context<'a>(&'a self, operation: Operation, ring: &'a Keyring) -> Context<'a> {
-        Context::new(operation, ring, self.times(ring), &self.sealer)
+    /// What operations see of one keyring at one time.
+    pub(super) fn context<'a>(
+        &'a self,
+        operation: Operation,
+        ring: &'a Keyring,
+        times: Times,
+    ) -> Context<'a> {
+        Context::new(operation, ring, times, &self.sealer)
     }
 
     /// Where and when events of `ring` happen.
     pub(super) fn scene<'a>(&self, ring: &'a Keyring) -> Scene<'a> {
-        let namespace = ring.namespace();
-        Scene { account: &namespace.account, region: &namespace.region, now: self.now(ring) }
+        scene_of(ring, self.now(ring))
     }
 
     /// Writes a record.
@@ -261,7 +270,7 @@ impl Kms {
             self.count_use(cx)?;
             Ok(reply)
         });
-        record(&self.scene(cx.ring), &cx.touched.borrow(), outcome.as_ref().err())?;
+        record(&scene_of(cx.ring, cx.now), &cx.touched.borrow(), outcome.as_ref().err())?;
         outcome
     }
 
@@ -282,7 +291,7 @@ impl Kms {
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
-        let mut ring = self.ring_for(record)?;
+        let (mut ring, _) = self.ring_for(record)?;
         loop {
             if let Some(reply) = self.try_change(&ring, operation, request, record)? {
                 return Ok(reply);
@@ -306,8 +315,8 @@ impl Kms {
         let (mut decided, mut touched, mut refused, mut overdue) = (None, Vec::new(), false, false);
         let mut events = Vec::new();
         let outcome = self.store.update(&mut |ring| {
-            let cx = self.context(operation, ring);
             let look = self.look(ring);
+            let cx = self.context(operation, ring, look.times);
             overdue = is_due(ring, &look);
             if overdue {
                 return Ok(Vec::new());
@@ -453,14 +462,20 @@ impl Drop for Kms {
 /// Records how an operation ended.
 pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) -> Result<(), KmsError> + 'a;
 
+/// Where events of `ring` happen, at `now`.
+pub(super) fn scene_of(ring: &Keyring, now: Timestamp) -> Scene<'_> {
+    let namespace = ring.namespace();
+    Scene { account: &namespace.account, region: &namespace.region, now }
+}
+
 /// Whether a date of a key has come. All that is done by dates changes keys for good, so it goes by what is trusted.
 fn is_due(ring: &Keyring, look: &Look) -> bool {
     ring.next_due().is_some_and(|date| date <= look.times.trusted)
 }
 
 /// The keyring without material that has expired by what the clock claims.
-fn as_claimed(ring: Arc<Keyring>, look: &Look) -> Arc<Keyring> {
-    let Times { claimed, trusted } = look.times;
+fn as_claimed(ring: Arc<Keyring>, times: Times) -> Arc<Keyring> {
+    let Times { claimed, trusted } = times;
     if claimed <= trusted || ring.next_due().is_none_or(|date| date > claimed) {
         return ring;
     }
