@@ -26,6 +26,7 @@ fn home_of_days_ago(days: u64) -> (Fixture, String) {
         account: "000000000000".into(),
         region: "us-east-1".into(),
         simulated_clock: false,
+        legacy_wrapping: false,
     };
     let home = Home::setup_with_clock(&fixture.path("home"), &options, clock).unwrap();
     let call = |operation, request| {
@@ -131,6 +132,7 @@ fn t_2_a_systems_clock_that_is_behind_is_not_followed() {
         account: "000000000000".into(),
         region: "us-east-1".into(),
         simulated_clock: false,
+        legacy_wrapping: false,
     };
     drop(Home::setup_with_clock(&fixture.path("home"), &options, clock).unwrap());
     assert_eq!(
