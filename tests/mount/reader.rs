@@ -205,7 +205,21 @@ impl Attacked {
             let size = if name.starts_with("small") { 10_000 } else { 700_000 };
             fs::write(fixture.file(name), pattern(seed, size)).unwrap();
         }
-        Self { fixture, reader }
+        let mut attacked = Self { fixture, reader };
+        for name in ["small", "large", "small-2", "large-2"] {
+            attacked.settle(name);
+        }
+        attacked
+    }
+
+    /// Waits until a file is clean: close(2) does not wait for that, and while a file is dirty its previous version passes.
+    fn settle(&mut self, name: &str) {
+        let path = self.fixture.dir().join(name);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while self.reader.ask(&path, "scrub").map_or(true, |answer| answer["dirty"] == true) {
+            assert!(std::time::Instant::now() < until, "{name} stays dirty");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 
     /// Changes a copy of a file, which the reader must refuse.
@@ -219,13 +233,15 @@ impl Attacked {
     }
 
     /// Writes a file through the mount with other bytes, and then as it was; its ciphertext from before that, and from between.
-    fn rewrite(&self, name: &str, range: std::ops::Range<usize>) -> [Vec<u8>; 2] {
+    fn rewrite(&mut self, name: &str, range: std::ops::Range<usize>) -> [Vec<u8>; 2] {
         let below = self.fixture.dir().join(name);
         let (before, plain) = (fs::read(&below).unwrap(), fs::read(self.fixture.file(name)).unwrap());
         let at = range.start as u64;
         put(&self.fixture.file(name), at, &pattern(77, range.len()));
+        self.settle(name);
         let between = fs::read(&below).unwrap();
         put(&self.fixture.file(name), at, &plain[range]);
+        self.settle(name);
         [before, between]
     }
 }
@@ -315,8 +331,10 @@ fn what_was_put_back_is_refused_by_the_second_reader() {
     });
     let sparse = attacked.fixture.file("sparse");
     put(&sparse, 699_999, &[1]);
+    attacked.settle("sparse");
     let empty = bytes(&attacked.fixture.dir().join("sparse"), 33 * PAGE, 4096);
     put(&sparse, 200_000, &pattern(1, 5_000));
+    attacked.settle("sparse");
     attacked.refuses("sparse", "an index page of before", |path| put(path, 33 * PAGE, &empty));
 }
 

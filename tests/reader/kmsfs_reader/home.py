@@ -15,14 +15,24 @@ from .service import BackingKey
 TABLES = {
     "meta": ["name", "value"],
     "slots": ["id", "kind", "parameters", "salt", "sealed", "made"],
-    "keys": ["id", "state", "origin", "description", "created", "deletion_date"],
-    "materials": ["id", "key_id", "version", "rotation", "rotated", "sealed"],
+    "keys": [
+        *("id", "state", "origin", "description", "created", "deletion_date"),
+        *("manager", "rotation_period", "rotation_next", "policy"),
+    ],
+    "materials": [
+        *("id", "key_id", "version", "rotation", "rotated", "sealed"),
+        *("import", "valid_to", "description", "uses"),
+    ],
     "aliases": ["name", "key_id", "created", "updated"],
     "tombstones": ["key_id", "arn", "created", "deleted"],
+    "grants": ["id", "key_id", "name", "grantee", "retiring", "operations", "constraints", "issuer", "created"],
+    "tags": ["id", "key_id", "tag", "value"],
+    "alarms": ["name", "key_id", "watch", "action", "period", "created"],
+    "volumes": ["id", "path", "seen", "counted", "usage"],
 }
 """The tables, each with its columns but for the MAC."""
 
-ADDED = {"slots": 1}
+ADDED = {"slots": 1, "keys": 4, "materials": 4}
 """How many columns a table has that its first version lacked: NULL in them is not part of what MACs cover."""
 
 Value = int | str | bytes | None
@@ -43,7 +53,7 @@ class Home:
     def backing_key(self, key_id: bytes, material: bytes) -> bytes:
         """One of a CMK's backing keys, in whatever state that is: states are rules of the service, not of the format."""
         part = f"backing key {material.hex()}"
-        for row_id, row_key, _, _, _, sealed in self.rows["materials"]:
+        for row_id, row_key, _, _, _, sealed, *_ in self.rows["materials"]:
             if row_id == material.hex() and str(row_key).replace("-", "") == key_id.hex():
                 associated = b"kmsfs backing key v1" + key_id + material
                 key = _unseal(keys.hkdf(self.root, b"", b"kmsfs sealing 1"), _blob(sealed), associated, part)
