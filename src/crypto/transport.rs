@@ -74,7 +74,7 @@ pub fn generate(modulus: Modulus) -> KeyPairBytes {
     }
 }
 
-/// A private key that unwraps.
+/// A private key that unwraps. It wipes itself on drop; some intermediate values of an operation are not wiped by the crate.
 pub struct TransportKey(rsa::PrivateKey);
 
 impl std::fmt::Debug for TransportKey {
@@ -84,7 +84,7 @@ impl std::fmt::Debug for TransportKey {
 }
 
 impl TransportKey {
-    /// The private key of [`generate`]; `None` for bytes that are none. It wipes itself on drop.
+    /// The private key of [`generate`]; `None` for bytes that are none.
     pub fn from_pkcs8(der: &[u8]) -> Option<Self> {
         rsa::PrivateKey::from_pkcs8_der(der).ok().map(Self)
     }
@@ -235,6 +235,12 @@ mod tests {
         for len in [1, 100, pair.private.len() - 1] {
             assert!(TransportKey::from_pkcs8(&pair.private[..len]).is_none());
         }
+    }
+
+    #[test]
+    fn a_private_key_is_wiped_on_drop() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<rsa::PrivateKey>();
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
 
 use crate::fixture::Fixture;
 
@@ -162,4 +163,15 @@ fn imp_3_the_date_of_an_end_is_read_as_the_aws_cli_reads_it() {
         assert_eq!(metadata["ValidTo"], expected.as_str(), "{given}");
         assert_eq!(metadata["ExpirationModel"], "KEY_MATERIAL_EXPIRES");
     }
+    let read = |file: &str| BASE64.encode(fs::read(fixture.path(file)).unwrap());
+    let request = |valid_to: &str| {
+        let request = json!({
+            "KeyId": key, "ImportToken": read("token"), "EncryptedKeyMaterial": read("wrapped"), "ValidTo": valid_to
+        });
+        fixture.run(&["kms", "import-key-material", "--cli-input-json", &request.to_string()])
+    };
+    assert_eq!(request(&format!("{day}T01:02:03Z")).code, 0);
+    let metadata = fixture.kms(&["describe-key", "--key-id", key])["KeyMetadata"].clone();
+    assert_eq!(metadata["ValidTo"], format!("{day}T01:02:03+00:00").as_str());
+    request("tomorrow").fails(252, &["\"ValidTo\": Invalid timestamp \"tomorrow\""]);
 }

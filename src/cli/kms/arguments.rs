@@ -180,12 +180,20 @@ impl Arguments {
             return Err(Usage::new("--cli-input-json is not a JSON object", hint));
         };
         for (member, value) in members {
-            if !command.parameters.iter().any(|parameter| parameter.member == member) {
+            let Some(parameter) = command.parameters.iter().find(|parameter| parameter.member == member)
+            else {
                 return Err(Usage::new(
                     format!("--cli-input-json: {member:?} is not a member of the request"),
                     hint,
                 ));
-            }
+            };
+            // A date in words is a matter of the command line: the service takes numbers.
+            let value = match (parameter.kind, &value) {
+                (Kind::Timestamp, Value::String(text)) => value::timestamp(text).map_err(|why| {
+                    Usage::new(format!("--cli-input-json: {member:?}: {why}"), hint.clone())
+                })?,
+                _ => value,
+            };
             self.request.entry(member).or_insert(value);
         }
         Ok(())
