@@ -1,8 +1,10 @@
 //! Imported material with an end (rule IMP-5), and what is left of it in the home after that (IMP-5, IMP-6).
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
-use kmsfs::clock::Timestamp;
+use kmsfs::clock::{Clock, ManualClock, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fixture::{DAY, Key, Service, call, text};
@@ -246,4 +248,41 @@ fn imp_5_and_imp_6_no_sealed_byte_of_destroyed_material_is_left_in_the_home() {
     service.import(&deleted, &[1; 32], json!({"ExpirationModel": NEVER}));
     assert_eq!(service.state(&deleted), "Enabled");
     assert!(!is_in_the_home(&service, &gone[0]));
+}
+
+/// A clock that is set ahead ends the use at once, and destroys nothing until it has held for a day of uptime (rule T-2).
+#[test]
+fn imp_5_an_end_that_only_a_set_clock_says_takes_the_use_away_and_destroys_nothing() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_767_225_600_000)));
+    clock.advance(Duration::from_secs(36_000));
+    let service = Service::on_machine(&clock);
+    let set = |days: i64| clock.set(Timestamp::from_millis(clock.now().as_millis() + days * 86_400_000));
+    let (key, other) = (imported_for(&service, [7; 32], 30), imported_for(&service, [8; 32], 30));
+    let (blob, bytes) = (service.encrypt(&key.id, b"secret"), sealed(&service, &key).remove(0));
+
+    set(60);
+    let pending = format!("KMSInvalidStateException: {} is pending import.", key.arn);
+    assert_eq!(service.refusal("Decrypt", json!({"CiphertextBlob": blob})), pending);
+    assert_eq!(service.state(&key), "PendingImport");
+    assert!(is_in_the_home(&service, &bytes));
+    assert_eq!(expiries(&service), [] as [Value; 0]);
+    // Whoever imports again, or deletes, is obeyed also then.
+    let date = in_days(&service, 30).as_seconds_f64();
+    service.import(&other, &[8; 32], json!({"ValidTo": date}));
+    assert_eq!(service.state(&other), "Enabled");
+    assert_eq!(service.describe(&other)["ValidTo"], json!(date));
+
+    set(-60);
+    assert_eq!(service.decrypt(&blob), b"secret");
+    // It counts from when somebody sees it.
+    set(60);
+    assert_eq!(service.state(&key), "PendingImport");
+    clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(service.refusal("Decrypt", json!({"CiphertextBlob": blob})), pending);
+    assert!(!is_in_the_home(&service, &bytes), "it has held for a day of uptime");
+    let [record] = expiries(&service).try_into().unwrap();
+    assert_eq!(record["resources"][0]["ARN"], json!(key.arn));
+    service.import(&key, &[7; 32], json!({"ExpirationModel": NEVER}));
+    assert_eq!(service.decrypt(&blob), b"secret");
+    assert_eq!(service.state(&other), "Enabled");
 }
