@@ -397,3 +397,47 @@ fn t_2_a_key_that_rotates_by_a_clock_that_is_ahead_waits_and_is_used_meanwhile()
     assert_ne!(service.describe(&key)["CurrentKeyMaterialId"], first);
     assert_eq!(service.decrypt(&blob), b"x");
 }
+
+/// A key whose imported material is good for so many days.
+fn imported_for(service: &Service, count: u64) -> Key {
+    let key = service.external();
+    let valid_to = service.home.now().unwrap().saturating_add(days(count)).as_seconds_f64();
+    service.import(&key, &[7; 32], json!({"ValidTo": valid_to}));
+    key
+}
+
+#[test]
+fn t_1_the_end_of_imported_material_comes_between_what_is_before_and_after_it() {
+    let service = Service::new();
+    let (key, _, _) = (imported_for(&service, 30), rotates(&service, 90), doomed(&service));
+    let blob = service.encrypt(&key.id, b"x");
+    let moved = advance(&service, 100);
+    assert_eq!(done(&moved), [("DeleteKey", 7), ("DeleteExpiredKeyMaterial", 30), ("RotateKey", 90)]);
+    let refusal = service.refusal("Decrypt", json!({"CiphertextBlob": blob}));
+    assert_eq!(refusal, format!("KMSInvalidStateException: {} is pending import.", key.arn));
+}
+
+#[test]
+fn t_2_imported_material_that_is_past_its_end_by_a_clock_that_is_ahead_is_refused_and_stays() {
+    let (clock, service) = machine();
+    let key = imported_for(&service, 30);
+    let blob = service.encrypt(&key.id, b"x");
+    set_ahead(&clock, days(31));
+    let refusal = service.refusal("Decrypt", json!({"CiphertextBlob": blob}));
+    assert_eq!(refusal, format!("KMSInvalidStateException: {} is pending import.", key.arn));
+    assert_eq!(service.state(&key), "PendingImport");
+    let arn = kmsfs::datakey::KeyArn::new(key.arn.clone());
+    let usability = service.home.data_keys().state(&arn);
+    assert_eq!(usability, Ok(kmsfs::datakey::Usability::PendingImport), "mounts refuse as well");
+    assert_eq!(service.home.kms().clock().unwrap().waiting.len(), 1);
+    set_back(&clock, days(31));
+    assert_eq!(service.decrypt(&blob), b"x");
+    // Where the clock is right, the material goes a day of uptime later; an import in between saves it.
+    clock.power_off(days(31));
+    assert_eq!(service.state(&key), "PendingImport");
+    service.import(&key, &[7; 32], json!({"ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}));
+    clock.advance(days(2));
+    assert_eq!(service.decrypt(&blob), b"x");
+    let expired = |record: &serde_json::Value| record["eventName"] == "DeleteExpiredKeyMaterial";
+    assert!(!service.records().iter().any(expired), "nothing was destroyed");
+}

@@ -197,6 +197,27 @@ fn imp_4_files_of_every_version_read_only_while_all_of_the_material_is_there() {
 }
 
 #[test]
+fn t_1_a_clock_that_passes_the_end_has_every_mount_refuse_before_the_command_ends() {
+    let (fixture, key) = mounted(&["--simulated-clock"]);
+    let home = Home::open(&fixture.path("home")).unwrap();
+    let end = home.now().unwrap().plus_days(30).as_seconds_f64();
+    drop(home);
+    import(&fixture, &key, 7, &["--valid-to", &format!("{end}")]);
+    fixture.mount(&[]);
+    let open = written(&fixture, "f", b"content");
+    fixture.ok(&["clock", "advance", "29d"]);
+    is_there(&open, b"content");
+    let said = fixture.ok(&["clock", "advance", "2d"]);
+    // Not a moment later: nothing is waited for here.
+    assert_eq!(errno(open.read_at(&mut [0], 0)), EKEYEXPIRED);
+    is_expired(&fixture, &fixture.file("f"), &open);
+    let line = said.lines().next().unwrap();
+    assert!(line.contains(" material of arn:") && line.ends_with(" expired (alias/mine)"), "{said}");
+    import(&fixture, &key, 7, &NEVER);
+    is_there(&open, b"content");
+}
+
+#[test]
 fn imp_5_a_simulated_clock_brings_the_end_at_once_and_to_the_keys_whose_end_it_is() {
     let (fixture, key) = mounted(&["--simulated-clock"]);
     let home = Home::open(&fixture.path("home")).unwrap();
