@@ -20,6 +20,7 @@ pub mod key;
 pub mod material;
 pub mod operation;
 pub mod page;
+pub mod policy;
 pub mod reference;
 pub mod ring;
 pub mod service;

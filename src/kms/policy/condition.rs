@@ -1,0 +1,240 @@
+//! Conditions of statements (rule POL-3): an operator, a key that says what of the request is looked at, and values.
+//!
+//! A key that a request does not have fails a condition, but for negated operators, `...IfExists`, `ForAllValues:` and `Null`, as with
+//! AWS ("Condition operators" and "Multivalued context keys", IAM User Guide).
+
+use std::borrow::Cow;
+
+use super::pattern::Pattern;
+use super::{Ask, Truth, Who};
+use crate::context::EncryptionContext;
+
+/// The encryption context of a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Context<'a> {
+    /// The operation has none.
+    None,
+    /// As the request gives it.
+    Given(&'a EncryptionContext),
+    /// It can be any.
+    Unknown,
+}
+
+/// A condition.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    operator: Operator,
+    key: Key,
+    values: Vec<Pattern>,
+}
+
+/// What is looked at. Names of keys have no upper and lower case; the part that names a pair of the context has none either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    /// `kms:EncryptionContext:NAME`: the value of that pair.
+    EncryptionContext(String),
+    /// `kms:EncryptionContextKeys`: the names of all pairs.
+    EncryptionContextKeys,
+    /// `kms:ViaService`: `kmsfs.REGION.amazonaws.com` where the data key of a file is asked for.
+    ViaService,
+    /// `kms:CallerAccount`.
+    CallerAccount,
+    /// `aws:PrincipalArn`.
+    PrincipalArn,
+    /// `kms:GrantIsForAWSResource`, of the operations on grants that have it: false, since no service of AWS calls here.
+    GrantIsForAwsResource,
+    /// `kms:BypassPolicyLockoutSafetyCheck`, of the operations that have it.
+    BypassesLockoutCheck,
+}
+
+/// Which of a request's values must pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantifier {
+    Any,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Test {
+    Equals,
+    EqualsIgnoreCase,
+    Like,
+    Bool,
+    /// Whether the request lacks the key.
+    Null,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Operator {
+    quantifier: Option<Quantifier>,
+    test: Test,
+    negated: bool,
+    if_exists: bool,
+}
+
+/// What a request has of a key.
+enum Found<'a> {
+    Absent,
+    Unknown,
+    Values(Vec<Cow<'a, str>>),
+}
+
+const OPERATORS: &str = "StringEquals, StringEqualsIgnoreCase, StringLike, their Not forms, Bool and Null, with IfExists, \
+                         ForAnyValue: and ForAllValues:";
+const KEYS: &str = "kms:EncryptionContext:NAME, kms:EncryptionContextKeys, kms:ViaService, kms:CallerAccount, aws:PrincipalArn, \
+                    kms:GrantIsForAWSResource and kms:BypassPolicyLockoutSafetyCheck";
+
+impl Condition {
+    /// A condition of a document, of at least one value.
+    ///
+    /// # Errors
+    /// What of it cannot be obeyed.
+    pub fn new(operator: &str, key: &str, values: Vec<String>) -> Result<Self, String> {
+        let operator = Operator::parse(operator)
+            .ok_or_else(|| format!("the operator {operator:?} is not supported; there are {OPERATORS}"))?;
+        let key = Key::parse(key)
+            .ok_or_else(|| format!("the condition key {key:?} is not supported; there are {KEYS}"))?;
+        let is_bool = |text: &String| ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word));
+        match operator.test {
+            Test::Bool | Test::Null if !values.iter().all(is_bool) => {
+                return Err("a value is neither true nor false".to_owned());
+            }
+            Test::Equals | Test::EqualsIgnoreCase | Test::Like
+                if operator.quantifier.is_none() && key == Key::EncryptionContextKeys =>
+            {
+                return Err("the key has several values: ForAnyValue: or ForAllValues: says which".to_owned());
+            }
+            Test::Equals | Test::EqualsIgnoreCase | Test::Like | Test::Bool | Test::Null => (),
+        }
+        Ok(Self { operator, key, values: values.into_iter().map(Pattern::new).collect() })
+    }
+
+    /// Whether it holds for `ask`. Where there are several values for a key of one, `any_of_several` says whether one is enough.
+    pub fn holds(&self, ask: &Ask<'_>, any_of_several: bool) -> Truth {
+        let Operator { quantifier, test, negated, if_exists } = self.operator;
+        let found = match self.key.found(ask) {
+            Found::Unknown => return Truth::Maybe,
+            Found::Absent => None,
+            Found::Values(values) => Some(values),
+        };
+        if test == Test::Null {
+            let is_absent = if found.is_none() { "true" } else { "false" };
+            return self.values.iter().any(|value| value.is_ignoring_case(is_absent)).into();
+        }
+        let Some(found) = found else {
+            let passes_absent = match quantifier {
+                Some(Quantifier::All) => true,
+                Some(Quantifier::Any) => false,
+                None => negated,
+            };
+            return (if_exists || passes_absent).into();
+        };
+        let passes =
+            |value: &Cow<'_, str>| self.values.iter().any(|wanted| test.passes(wanted, value)) != negated;
+        match quantifier {
+            Some(Quantifier::Any) => found.iter().any(passes),
+            Some(Quantifier::All) => found.iter().all(passes),
+            None if any_of_several => found.iter().any(passes),
+            None => found.iter().all(passes),
+        }
+        .into()
+    }
+}
+
+impl Operator {
+    fn parse(text: &str) -> Option<Self> {
+        let (quantifier, text) = match text.split_once(':') {
+            Some(("ForAnyValue", text)) => (Some(Quantifier::Any), text),
+            Some(("ForAllValues", text)) => (Some(Quantifier::All), text),
+            Some(_) => return None,
+            None => (None, text),
+        };
+        let (text, if_exists) = match text.strip_suffix("IfExists") {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        let (test, negated) = match text {
+            "StringEquals" => (Test::Equals, false),
+            "StringNotEquals" => (Test::Equals, true),
+            "StringEqualsIgnoreCase" => (Test::EqualsIgnoreCase, false),
+            "StringNotEqualsIgnoreCase" => (Test::EqualsIgnoreCase, true),
+            "StringLike" => (Test::Like, false),
+            "StringNotLike" => (Test::Like, true),
+            "Bool" => (Test::Bool, false),
+            "Null" if !if_exists && quantifier.is_none() => (Test::Null, false),
+            _ => return None,
+        };
+        Some(Self { quantifier, test, negated, if_exists })
+    }
+}
+
+impl Test {
+    fn passes(self, wanted: &Pattern, value: &str) -> bool {
+        match self {
+            Self::Equals => wanted.is(value),
+            Self::EqualsIgnoreCase | Self::Bool | Self::Null => wanted.is_ignoring_case(value),
+            Self::Like => wanted.matches(value),
+        }
+    }
+}
+
+impl Key {
+    fn parse(text: &str) -> Option<Self> {
+        const PAIR: &str = "kms:EncryptionContext:";
+        if let Some((prefix, name)) = text.split_at_checked(PAIR.len())
+            && prefix.eq_ignore_ascii_case(PAIR)
+            && !name.is_empty()
+        {
+            return Some(Self::EncryptionContext(name.to_lowercase()));
+        }
+        let keys = [
+            ("kms:EncryptionContextKeys", Self::EncryptionContextKeys),
+            ("kms:ViaService", Self::ViaService),
+            ("kms:CallerAccount", Self::CallerAccount),
+            ("aws:PrincipalArn", Self::PrincipalArn),
+            ("kms:GrantIsForAWSResource", Self::GrantIsForAwsResource),
+            ("kms:BypassPolicyLockoutSafetyCheck", Self::BypassesLockoutCheck),
+        ];
+        keys.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, key)| key)
+    }
+
+    fn found<'a>(&self, ask: &Ask<'a>) -> Found<'a> {
+        match self {
+            Self::EncryptionContext(name) => {
+                of_pairs(ask.context, |key, value| (key.to_lowercase() == *name).then_some(value))
+            }
+            Self::EncryptionContextKeys => of_pairs(ask.context, |key, _| Some(key)),
+            Self::ViaService if ask.for_file => {
+                Found::Values(vec![format!("kmsfs.{}.amazonaws.com", ask.region).into()])
+            }
+            Self::ViaService => Found::Absent,
+            Self::CallerAccount => Found::Values(vec![ask.who.account().into()]),
+            Self::PrincipalArn => match ask.who {
+                Who::Known { arn, .. } => Found::Values(vec![arn.into()]),
+                Who::Stranger { .. } => Found::Unknown,
+            },
+            Self::GrantIsForAwsResource
+                if ["CreateGrant", "ListGrants", "RevokeGrant"].contains(&ask.action) =>
+            {
+                Found::Values(vec!["false".into()])
+            }
+            Self::GrantIsForAwsResource => Found::Absent,
+            Self::BypassesLockoutCheck => match ask.bypasses_lockout_check {
+                Some(bypasses) => Found::Values(vec![if bypasses { "true" } else { "false" }.into()]),
+                None => Found::Absent,
+            },
+        }
+    }
+}
+
+fn of_pairs<'a>(context: Context<'a>, pick: impl Fn(&'a str, &'a str) -> Option<&'a str>) -> Found<'a> {
+    match context {
+        Context::None => Found::Absent,
+        Context::Unknown => Found::Unknown,
+        Context::Given(context) => {
+            let values: Vec<_> =
+                context.pairs().filter_map(|(key, value)| pick(key, value)).map(Cow::from).collect();
+            if values.is_empty() { Found::Absent } else { Found::Values(values) }
+        }
+    }
+}
