@@ -78,6 +78,8 @@ pub enum Usability {
     PendingDeletion,
     /// Its imported material expired or was deleted: `EKEYEXPIRED`.
     PendingImport,
+    /// Nobody who can ask may use it, as its policy and grants are: `EACCES`.
+    Denied,
     /// No such key is known and none was deleted: `ENOKEY`.
     Unknown,
 }
@@ -105,6 +107,9 @@ impl fmt::Display for DataKeyError {
             Self::Unusable(key, Usability::Disabled) => write!(f, "{key} is disabled"),
             Self::Unusable(key, Usability::PendingDeletion) => {
                 write!(f, "{key} is pending deletion or deleted")
+            }
+            Self::Unusable(key, Usability::Denied) => {
+                write!(f, "the policy and the grants of {key} let nobody here use it")
             }
             Self::Unusable(key, Usability::PendingImport) => write!(f, "{key} is pending import"),
             Self::Unusable(key, Usability::Unknown | Usability::Usable) => {

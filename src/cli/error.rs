@@ -232,7 +232,10 @@ impl From<DataKeyError> for CliError {
             DataKeyError::Unusable(key, usability) => {
                 Self::new(exit::KEY, what).hint(back_to_use(&key, usability))
             }
-            DataKeyError::Denied(_) | DataKeyError::Inauthentic => {
+            DataKeyError::Denied(_) => Self::new(exit::KEY, what).hint(
+                "kmsfs kms get-key-policy shows who may use a key, and kmsfs kms put-key-policy changes it",
+            ),
+            DataKeyError::Inauthentic => {
                 Self::new(exit::KEY, what).hint("kmsfs keys lists the keys of the home and their states")
             }
             DataKeyError::Unreachable(_) | DataKeyError::Failed(_) => {
@@ -251,6 +254,9 @@ fn back_to_use(key: &KeyArn, usability: Usability) -> String {
              is deleted does not come back"
         ),
         Usability::PendingImport => format!("kmsfs kms describe-key --key-id {key} shows what it waits for"),
+        Usability::Denied => {
+            format!("kmsfs kms get-key-policy --key-id {key} shows who may use it")
+        }
         Usability::Unknown => {
             "kmsfs keys lists the keys of this home; kmsfs --home DIR names another one".to_owned()
         }

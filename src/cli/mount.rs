@@ -94,11 +94,15 @@ impl Mount {
         if self.background {
             leave_terminal()?;
         }
+        let keys = match options.allow_other {
+            true => home.data_keys(),
+            false => home.data_keys_only_for(rustix::process::getuid().as_raw()),
+        };
         let request = MountRequest {
             volume,
             mountpoint,
             options,
-            keys: home.data_keys(),
+            keys,
             auth: home.authenticator(),
             run_dir: home.run_dir().to_owned(),
         };

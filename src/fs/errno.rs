@@ -142,6 +142,8 @@ pub fn usability_errno(usability: Usability) -> Errno {
         Usability::Disabled => Errno::NOKEY,
         Usability::PendingDeletion => Errno::KEYREVOKED,
         Usability::PendingImport => Errno::KEYEXPIRED,
+        // As for one who may not, where others may.
+        Usability::Denied => Errno::ACCESS,
         // A file of another home, or a key whose tombstone is gone as well.
         Usability::Unknown => Errno::NOKEY,
         // Not an error; whoever asks raced with an enabling, and asking again will do.

@@ -151,7 +151,7 @@ impl Filesystem {
 
     /// As [`Filesystem::engage`] for an open: one that an engine in memory serves is checked and recorded all the same
     /// (rule AUD-2).
-    fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
+    pub(super) fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
         let access = if writes { Access::Write } else { Access::Read };
         let record = |loaded: &Loaded| Ok(self.keys.reuse(asker, &loaded.wrapped, &loaded.context)?);
         self.engage_then(inode, access, asker, record)

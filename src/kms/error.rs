@@ -44,6 +44,8 @@ pub enum AwsError {
     InvalidState,
     /// A quota is used up.
     LimitExceeded,
+    /// A key policy that cannot be obeyed, or that would lock out who puts it.
+    MalformedPolicyDocument,
     /// The name is reserved.
     NotAuthorized,
     /// No such key, or no such alias.
@@ -80,6 +82,7 @@ impl AwsError {
             Self::Internal => "KMSInternalException",
             Self::InvalidState => "KMSInvalidStateException",
             Self::LimitExceeded => "LimitExceededException",
+            Self::MalformedPolicyDocument => "MalformedPolicyDocumentException",
             Self::NotAuthorized => "NotAuthorizedException",
             Self::NotFound => "NotFoundException",
             Self::Serialization => "SerializationException",

@@ -277,7 +277,7 @@ impl Fields {
     }
 
     /// Counts a violation where `value` is absent; the placeholder is never used, since [`Fields::finish`] fails then.
-    fn required<T: Default>(&mut self, name: &str, value: Option<T>) -> T {
+    pub fn required<T: Default>(&mut self, name: &str, value: Option<T>) -> T {
         value.unwrap_or_else(|| {
             self.violations.push(format!(
                 "Value null at '{}' failed to satisfy constraint: Member must not be null",

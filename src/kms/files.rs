@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::api::crypto::{open, seal};
+use super::access::{self, Act};
+use super::api::crypto::{RE_ENCRYPT_FROM, RE_ENCRYPT_TO, open, seal};
 use super::api::{self, Context};
 use super::audit::{AuditEvent, Parameters, Scene};
 use super::reference::{self, Form};
@@ -28,6 +29,8 @@ pub struct FileKeys {
     principals: Arc<dyn Principals>,
     /// The command that asks; none for a mount.
     tool: Option<&'static str>,
+    /// The only principal that can ask; `None` where every user of the machine can.
+    only: Option<String>,
 }
 
 impl std::fmt::Debug for FileKeys {
@@ -39,7 +42,14 @@ impl std::fmt::Debug for FileKeys {
 impl FileKeys {
     /// Over `kms`.
     pub fn new(kms: Arc<Kms>, principals: Arc<dyn Principals>) -> Self {
-        Self { kms, principals, tool: None }
+        Self { kms, principals, tool: None, only: None }
+    }
+
+    /// For a mount that only user `uid` can use: nobody else's permission keeps a key in use there.
+    pub fn only_for(self, uid: u32) -> Self {
+        let via = Via::Mount { volume: String::new(), path: String::new() };
+        let only = Some(self.principals.caller(uid, 0, via).principal);
+        Self { only, ..self }
     }
 
     /// For a command that works on files without a mount: its records name it.
@@ -50,6 +60,10 @@ impl FileKeys {
     /// The first use of the service's own alias makes its key.
     fn make_managed_if_named(&self, name: &str) -> Result<(), DataKeyError> {
         self.kms.make_managed_if_named(name).map_err(|error| DataKeyError::Failed(error.words()))
+    }
+
+    fn only(&self) -> Option<&str> {
+        self.only.as_deref()
     }
 
     /// Runs `work` on the keyring as it is, and records how it ended.
@@ -72,7 +86,7 @@ impl FileKeys {
             self.kms.record(&event)
         };
         let (ring, times) = self.kms.ring_for(&record).map_err(failed)?;
-        let cx = self.kms.context(operation, &ring, times);
+        let cx = self.kms.context(operation, &caller, &ring, times);
         let outcome = work(&cx).and_then(|given| {
             let name = || cx.touched.borrow().last().map(KeyArn::to_string).unwrap_or_default();
             self.kms.count_use(&cx).map_err(|error| Refusal { key: name(), error })?;
@@ -80,7 +94,7 @@ impl FileKeys {
         });
         let refusal = outcome.as_ref().err().map(|refusal| &refusal.error);
         record(&scene_of(&ring, cx.now), &cx.touched.borrow(), refusal).map_err(failed)?;
-        outcome.map_err(|refusal| explain(&ring, &refusal.key, &refusal.error))
+        outcome.map_err(|refusal| explain(&ring, self.only(), &refusal.key, &refusal.error))
     }
 }
 
@@ -99,7 +113,8 @@ impl DataKeys for FileKeys {
     fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError> {
         self.make_managed_if_named(key)?;
         let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
-        let found = reference::find(&ring, key, Form::Any).map_err(|error| explain(&ring, key, &error))?;
+        let explained = |error| explain(&ring, self.only(), key, &error);
+        let found = reference::find(&ring, key, Form::Any).map_err(explained)?;
         Ok(ring.namespace().key_arn(found.record.id))
     }
 
@@ -118,7 +133,8 @@ impl DataKeys for FileKeys {
         self.make_managed_if_named(key)?;
         self.recorded(Operation::GenerateDataKey, asker, parameters(key, context), |cx| {
             let data_key = DataKey::random();
-            let wrapped = wrap(cx, key, context, &data_key)?;
+            let act = Act::with_context(cx.operation.name(), context);
+            let wrapped = wrap(cx, key, act, context, &data_key)?;
             Ok((data_key, wrapped))
         })
     }
@@ -130,7 +146,9 @@ impl DataKeys for FileKeys {
         context: &EncryptionContext,
     ) -> Result<DataKey, DataKeyError> {
         let parameters = parameters(wrapped.key.as_str(), context);
-        self.recorded(Operation::Decrypt, asker, parameters, |cx| unwrap(cx, wrapped, context))
+        self.recorded(Operation::Decrypt, asker, parameters, |cx| {
+            unwrap(cx, wrapped, cx.operation.name(), context)
+        })
     }
 
     fn reuse(
@@ -141,7 +159,8 @@ impl DataKeys for FileKeys {
     ) -> Result<(), DataKeyError> {
         let key = wrapped.key.as_str();
         self.recorded(Operation::Decrypt, asker, parameters(key, context), |cx| {
-            cx.key(key, Form::IdOrArn).map(|_| ()).map_err(about(key))
+            let act = Act::with_context(cx.operation.name(), context);
+            cx.key_for(key, Form::IdOrArn, act).map(|_| ()).map_err(about(key))
         })
     }
 
@@ -156,8 +175,8 @@ impl DataKeys for FileKeys {
         self.make_managed_if_named(to)?;
         let parameters = move_parameters(wrapped.key.as_str(), to, context);
         self.recorded(Operation::ReEncrypt, asker, Parameters::Read(&parameters), |cx| {
-            let data_key = unwrap(cx, wrapped, context)?;
-            wrap(cx, to, context, &data_key)
+            let data_key = unwrap(cx, wrapped, RE_ENCRYPT_FROM, context)?;
+            wrap(cx, to, Act::with_context(RE_ENCRYPT_TO, context), context, &data_key)
         })
     }
 
@@ -183,17 +202,18 @@ impl DataKeys for FileKeys {
 
     fn state(&self, key: &KeyArn) -> Result<Usability, DataKeyError> {
         let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
-        Ok(usability(&ring, key))
+        Ok(usability(&ring, self.only(), key))
     }
 }
 
 fn wrap(
     cx: &Context<'_>,
     name: &str,
+    act: Act<'_>,
     context: &EncryptionContext,
     data_key: &DataKey,
 ) -> Result<WrappedDataKey, Refusal> {
-    let key = cx.key(name, Form::Any).map_err(about(name))?;
+    let key = cx.key_for(name, Form::Any, act).map_err(about(name))?;
     let (blob, material) = seal(cx, key, context, data_key.expose()).map_err(about(name))?;
     let (version, material_id) = (material.version, *material.id.as_bytes());
     Ok(WrappedDataKey { key: cx.arn(key), version, material_id, blob })
@@ -202,36 +222,40 @@ fn wrap(
 fn unwrap(
     cx: &Context<'_>,
     wrapped: &WrappedDataKey,
+    action: &'static str,
     context: &EncryptionContext,
 ) -> Result<DataKey, Refusal> {
     let name = wrapped.key.as_str();
-    let opened = open(cx, &wrapped.blob, Some(name), context).map_err(about(name))?;
+    let opened = open(cx, &wrapped.blob, Some(name), action, context).map_err(about(name))?;
     DataKey::from_slice(&opened.plaintext)
         .ok_or_else(|| about(name)(KmsError::bare(AwsError::InvalidCiphertext)))
 }
 
-/// What a key permits of files; a tombstone says that it was deleted.
-fn usability(ring: &Keyring, key: &KeyArn) -> Usability {
+/// What a key permits of files, whose data keys `only` that principal can ask for, or any; a tombstone says that it was deleted.
+fn usability(ring: &Keyring, only: Option<&str>, key: &KeyArn) -> Usability {
     let Some(id) = ring.namespace().key_id_of(key) else { return Usability::Unknown };
     match (ring.key(id), ring.tombstone(id)) {
-        (Some(key), _) => key.record.state.usability(),
+        (Some(key), _) => match key.record.state.usability() {
+            Usability::Usable if !access::anybody_may_decrypt(ring, key, only) => Usability::Denied,
+            usability => usability,
+        },
         (None, Some(_)) => Usability::PendingDeletion,
         (None, None) => Usability::Unknown,
     }
 }
 
 /// The service's refusal, in the filesystem's terms.
-fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
+fn explain(ring: &Keyring, only: Option<&str>, key: &str, error: &KmsError) -> DataKeyError {
     let arn = match reference::find(ring, key, Form::Any) {
         Ok(found) => ring.namespace().key_arn(found.record.id),
         Err(_) => KeyArn::new(key),
     };
     match error.error {
         AwsError::Disabled | AwsError::InvalidState => {
-            let usability = usability(ring, &arn);
+            let usability = usability(ring, only, &arn);
             DataKeyError::Unusable(arn, usability)
         }
-        AwsError::NotFound => match usability(ring, &arn) {
+        AwsError::NotFound => match usability(ring, only, &arn) {
             Usability::PendingDeletion => DataKeyError::Unusable(arn, Usability::PendingDeletion),
             // A file names its CMK by ARN; whatever else is not found was named by a person.
             _ if key.starts_with("arn:") => DataKeyError::Unusable(arn, Usability::Unknown),
@@ -254,6 +278,7 @@ fn explain(ring: &Keyring, key: &str, error: &KmsError) -> DataKeyError {
         | AwsError::InvalidKeyUsage
         | AwsError::InvalidMarker
         | AwsError::LimitExceeded
+        | AwsError::MalformedPolicyDocument
         | AwsError::Serialization
         | AwsError::UnknownOperation
         | AwsError::UnsupportedOperation

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::id::{AliasName, KeyId, MaterialId};
 use super::material::SealedMaterial;
+use super::policy::Policy;
 use super::state::{KeyState, Origin};
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
@@ -28,7 +29,7 @@ pub struct KeyRecord {
     /// Its automatic rotation, if that is on. It is kept while the key is disabled or pending deletion (rule ROT-3).
     pub rotation: Option<RotationSchedule>,
     /// Its policy, as it was put; `None` for the default policy.
-    pub policy: Option<String>,
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// Who manages a key (AWS KMS API, KeyMetadata, KeyManager).

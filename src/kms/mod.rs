@@ -4,6 +4,7 @@
 //! ([`ring::KeyStore`]), and so is the audit log ([`audit::AuditLog`]). Every operation goes through one door,
 //! [`Kms::call`]; data keys of files go through [`files::FileKeys`], which obeys the same tables.
 
+pub mod access;
 mod api;
 pub mod audit;
 pub mod caller;

@@ -95,14 +95,14 @@ impl Operation {
             | Self::GetParametersForImport
             | Self::ImportKeyMaterial
             | Self::DeleteImportedKeyMaterial
+            | Self::GetKeyPolicy
+            | Self::PutKeyPolicy
+            | Self::ListKeyPolicies
             | Self::CreateKey
             | Self::ListKeys
             | Self::GenerateRandom => true,
             Self::CreateGrant
             | Self::ListGrants
-            | Self::GetKeyPolicy
-            | Self::PutKeyPolicy
-            | Self::ListKeyPolicies
             | Self::ListResourceTags
             | Self::RetireGrant
             | Self::RevokeGrant

@@ -31,6 +31,8 @@ pub enum KeyChange {
     Usable,
     /// It can no longer be used.
     Unusable,
+    /// Others may use it than before.
+    Access,
 }
 
 /// Is told of changes that take a key's usability away or give it back.
@@ -115,9 +117,9 @@ impl Kms {
         };
         let reply = if operation.is_read_only() {
             let (ring, times) = self.ring_for(&record)?;
-            self.decide(&self.context(operation, &ring, times), &*request, &record)?
+            self.decide(&self.context(operation, caller, &ring, times), &*request, &record)?
         } else {
-            self.change(operation, &*request, &record)?
+            self.change(operation, caller, &*request, &record)?
         };
         if let Some((key, change)) = &reply.notice {
             self.tell(key, *change)?;
@@ -190,10 +192,11 @@ impl Kms {
     pub(super) fn context<'a>(
         &'a self,
         operation: Operation,
+        caller: &'a Caller,
         ring: &'a Keyring,
         times: Times,
     ) -> Context<'a> {
-        Context::new(operation, ring, times, &self.sealer)
+        Context::new(operation, caller, ring, times, &self.sealer)
     }
 
     /// Where and when events of `ring` happen.
@@ -288,12 +291,13 @@ impl Kms {
     fn change(
         &self,
         operation: Operation,
+        caller: &Caller,
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Reply, KmsError> {
         let (mut ring, _) = self.ring_for(record)?;
         loop {
-            if let Some(reply) = self.try_change(&ring, operation, request, record)? {
+            if let Some(reply) = self.try_change(&ring, operation, caller, request, record)? {
                 return Ok(reply);
             }
             ring = self.settle().or_else(|error| {
@@ -309,6 +313,7 @@ impl Kms {
         &self,
         known: &Keyring,
         operation: Operation,
+        caller: &Caller,
         request: &dyn Request,
         record: &Record<'_>,
     ) -> Result<Option<Reply>, KmsError> {
@@ -316,7 +321,7 @@ impl Kms {
         let mut events = Vec::new();
         let outcome = self.store.update(&mut |ring| {
             let look = self.look(ring);
-            let cx = self.context(operation, ring, look.times);
+            let cx = self.context(operation, caller, ring, look.times);
             overdue = is_due(ring, &look);
             if overdue {
                 return Ok(Vec::new());

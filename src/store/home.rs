@@ -170,6 +170,11 @@ impl Home {
         Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()))
     }
 
+    /// As [`Home::data_keys`], for a mount that only user `uid` can use.
+    pub fn data_keys_only_for(&self, uid: u32) -> Arc<dyn DataKeys> {
+        Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()).only_for(uid))
+    }
+
     /// As [`Home::data_keys`], for a command that works on files without a mount; its records name it.
     pub fn data_keys_for(&self, tool: &'static str) -> Arc<dyn DataKeys> {
         Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()).for_tool(tool))

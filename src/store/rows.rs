@@ -3,6 +3,8 @@
 //! A record has exactly one row, column by column, and a row that authenticates has exactly one record: what is loaded
 //! is written back to compare.
 
+use std::sync::Arc;
+
 use rusqlite::types::Value;
 
 use crate::clock::Timestamp;
@@ -12,6 +14,7 @@ use crate::kms::key::{
     AliasRecord, Imported, KeyManager, KeyRecord, MaterialRecord, RotationKind, RotationSchedule, Tombstone,
 };
 use crate::kms::material::SealedMaterial;
+use crate::kms::policy::Policy;
 use crate::kms::state::{KeyState, Origin};
 
 /// The values of a row in the order of [`Table::columns`], without the MAC.
@@ -164,7 +167,7 @@ pub fn key_row(key: &KeyRecord) -> Row {
         (key.manager != KeyManager::Customer).then(|| key.manager.name().to_owned()).into(),
         key.rotation.map(|schedule| i64::from(schedule.period_days)).into(),
         key.rotation.map(|schedule| schedule.next.as_millis()).into(),
-        key.policy.clone().into(),
+        key.policy.as_ref().map(|policy| policy.text().to_owned()).into(),
     ]
 }
 
@@ -199,7 +202,7 @@ pub fn key_record(row: &Row) -> Option<KeyRecord> {
         deletion_date,
         manager,
         rotation,
-        policy: optional(policy, text)?.map(str::to_owned),
+        policy: optional(policy, |value| Policy::parse(text(value)?).ok())?.map(Arc::new),
     })
 }
 

@@ -101,9 +101,10 @@ table!(errors_of_a_data_key: DataKeyError {
     DataKeyError::Unusable(_, Usability::Disabled) => In(" is disabled"),
     DataKeyError::Unusable(_, Usability::PendingDeletion) => In(" is pending deletion or deleted"),
     DataKeyError::Unusable(_, Usability::PendingImport) => Not("no operation imports material yet"),
+    DataKeyError::Unusable(_, Usability::Denied) => Not("a program in a mount meets it, as EACCES; a command is told that it is denied"),
     DataKeyError::Unusable(_, Usability::Unknown) => In(" is not known here"),
     DataKeyError::Unusable(_, Usability::Usable) => Not("no error: whoever asks raced with an enabling"),
-    DataKeyError::Denied(_) => Not("the embedded key service has no policies yet"),
+    DataKeyError::Denied(_) => In("access denied: User: "),
     DataKeyError::Inauthentic => In("the wrapped data key does not authenticate"),
     DataKeyError::Unreachable(_) => Not("of a remote key service, which there is not yet"),
     DataKeyError::NotFound(_) => In("is not found"),
@@ -177,7 +178,7 @@ table!(causes_of_a_failed_operation: Cause {
 });
 
 table!(errors_of_aws_kms: AwsError {
-    AwsError::AccessDenied => In("(AccessDeniedException) when calling the DisableKey operation"),
+    AwsError::AccessDenied => In("(AccessDeniedException) when calling the Encrypt operation"),
     AwsError::AlreadyExists => In("(AlreadyExistsException) when calling the CreateAlias operation"),
     AwsError::Conflict => Not("a rotation on demand within 20 minutes of an automatic one; tests/kms has it"),
     AwsError::CustomKeyStoreNotFound => In("(CustomKeyStoreNotFoundException) when calling the CreateKey operation"),
@@ -195,6 +196,7 @@ table!(errors_of_aws_kms: AwsError {
     AwsError::Internal => Not("a failure of the machine, which the command line says in words of its own"),
     AwsError::InvalidState => In("(KMSInvalidStateException) when calling the Encrypt operation"),
     AwsError::LimitExceeded => Not("a quota of thousands of keys, aliases or rotations: tests/kms/requests.rs"),
+    AwsError::MalformedPolicyDocument => In("(MalformedPolicyDocumentException) when calling the PutKeyPolicy operation"),
     AwsError::NotAuthorized => In("(NotAuthorizedException) when calling the CreateAlias operation"),
     AwsError::NotFound => In("(NotFoundException) when calling the DescribeKey operation"),
     AwsError::Serialization => In("(SerializationException) when calling the"),

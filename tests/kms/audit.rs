@@ -20,7 +20,7 @@ fn aud_1_a_success_and_a_refusal_each_make_one_record() {
         ("DescribeKey", json!([]), Some("SerializationException")),
         ("DescribeKey", json!({}), Some("ValidationException")),
         ("CancelKeyDeletion", json!({"KeyId": key.id}), Some("KMSInvalidStateException")),
-        ("PutKeyPolicy", json!({"KeyId": key.id}), Some("UnsupportedOperationException")),
+        ("CreateKey", json!({"MultiRegion": true}), Some("UnsupportedOperationException")),
         ("DisableKey", json!({"KeyId": key.id}), None),
         ("Encrypt", json!({"KeyId": key.id, "Plaintext": "AA=="}), Some("DisabledException")),
     ];
@@ -139,6 +139,8 @@ fn aud_1_each_operation_says_whether_it_only_reads() {
         "ListKeys",
         "ListAliases",
         "ListKeyRotations",
+        "GetKeyPolicy",
+        "ListKeyPolicies",
         "GetKeyRotationStatus",
         "GetParametersForImport",
         "Encrypt",

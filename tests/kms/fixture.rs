@@ -98,6 +98,27 @@ impl Service {
         }
     }
 
+    /// The refusal of an operation that user `uid` must fail with, as `Name: message`.
+    pub fn refusal_to(&self, uid: u32, operation: &str, request: Value) -> String {
+        match call_as(&self.home, uid, operation, request.clone()) {
+            Ok(answer) => panic!("{operation} {request} answered {answer:?} to {uid}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The answer of an operation that user `uid` must succeed with; null where it has none.
+    pub fn ok_to(&self, uid: u32, operation: &str, request: Value) -> Value {
+        let answer = call_as(&self.home, uid, operation, request.clone());
+        answer
+            .unwrap_or_else(|error| panic!("{operation} {request} of {uid}: {error}"))
+            .unwrap_or(Value::Null)
+    }
+
+    /// Puts a policy of these statements.
+    pub fn put_policy(&self, key: &Key, statements: Value) {
+        self.ok("PutKeyPolicy", json!({"KeyId": key.id, "Policy": policy(statements)}));
+    }
+
     pub fn key(&self) -> Key {
         self.key_of(json!({}))
     }
@@ -173,9 +194,20 @@ pub fn call(home: &Home, operation: &str, request: Value) -> Result<Option<Value
     home.kms().call(&owner(home), operation, request)
 }
 
+/// Asks the service of a home, as user `uid` of this machine.
+pub fn call_as(home: &Home, uid: u32, operation: &str, request: Value) -> Result<Option<Value>, KmsError> {
+    let operation = Operation::from_name(operation).unwrap_or_else(|| panic!("no operation {operation}"));
+    home.kms().call(&home.caller(uid, 42, Via::Cli), operation, request)
+}
+
 /// The home's owner on the command line.
 pub fn owner(home: &Home) -> Caller {
     home.caller(0, 42, Via::Cli)
+}
+
+/// A document of these statements.
+pub fn policy(statements: Value) -> String {
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
 }
 
 pub fn records(home: &Path) -> Vec<Value> {

@@ -13,6 +13,7 @@ mod import;
 mod instants;
 mod names;
 mod pages;
+mod policies;
 mod requests;
 mod rotation;
 mod schedule;

@@ -20,6 +20,9 @@ fn what_is_missing_is_named() {
         ("DisableKey", &["keyId"]),
         ("ScheduleKeyDeletion", &["keyId"]),
         ("CancelKeyDeletion", &["keyId"]),
+        ("PutKeyPolicy", &["keyId", "policy"]),
+        ("GetKeyPolicy", &["keyId"]),
+        ("ListKeyPolicies", &["keyId"]),
         ("RotateKeyOnDemand", &["keyId"]),
         ("ListKeyRotations", &["keyId"]),
         ("GetKeyRotationStatus", &["keyId"]),
@@ -152,7 +155,6 @@ fn a_request_that_is_no_object_is_refused_whatever_the_operation_needs() {
 fn what_this_version_lacks_is_refused_by_name_and_nothing_is_made() {
     let service = Service::new();
     for (name, value) in [
-        ("Policy", json!("{}")),
         ("Tags", json!([{"TagKey": "a", "TagValue": "b"}])),
         ("MultiRegion", json!(true)),
         ("XksKeyId", json!("x")),

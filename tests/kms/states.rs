@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Key, Service, call, forged_blob, text};
+use crate::fixture::{Key, Service, call, forged_blob, policy, text};
 use crate::wrapping::{OAEP_SHA_256, Parameters};
 
 /// The states a key can be in: name, origin.
@@ -25,6 +25,9 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("GenerateDataKeyWithoutPlaintext", ["ok", DIS, DEL, DEL, IMP]),
     ("DescribeKey", ["ok", "ok", "ok", "ok", "ok"]),
     ("ListAliases", ["ok", "ok", "ok", "ok", "ok"]),
+    ("GetKeyPolicy", ["ok", "ok", "ok", "ok", "ok"]),
+    ("PutKeyPolicy", ["ok", "ok", "ok", "ok", "ok"]),
+    ("ListKeyPolicies", ["ok", "ok", "ok", "ok", "ok"]),
     ("DeleteAlias", ["ok", "ok", "ok", "ok", "ok"]),
     ("EnableKey", ["ok", "ok", DEL, DEL, IMP]),
     ("DisableKey", ["ok", "ok", DEL, DEL, IMP]),
@@ -137,6 +140,9 @@ impl Subject {
             "UpdateAlias to" => json!({"AliasName": other.alias, "TargetKeyId": id}),
             "UpdateAlias from" => json!({"AliasName": self.alias, "TargetKeyId": other.key.id}),
             "CreateAlias" => json!({"AliasName": format!("{}-more", self.alias), "TargetKeyId": id}),
+            "PutKeyPolicy" => json!({"KeyId": id, "Policy": policy(json!([{
+                "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"
+            }]))}),
             "UpdateKeyDescription" => json!({"KeyId": id, "Description": "changed"}),
             "GetParametersForImport" => json!({
                 "KeyId": id, "WrappingAlgorithm": OAEP_SHA_256, "WrappingKeySpec": "RSA_2048"

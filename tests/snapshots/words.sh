@@ -103,3 +103,12 @@ with_full_log() {
 a_simulated_home() {
     kmsfs setup --key-file key-file --no-recovery-code --simulated-clock > /dev/null
 }
+
+# a_policy_for WHO ACTION...: a policy that allows the root or a user of the account these actions, and nothing else.
+a_policy_for() {
+    local who=$1 actions
+    shift
+    actions=$(printf ',"%s"' "$@")
+    printf '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:%s"},"Action":[%s],"Resource":"*"}}' \
+        "$who" "${actions#,}"
+}

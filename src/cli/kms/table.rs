@@ -65,6 +65,7 @@ const CONTEXT: Parameter = may("encryption-context", "EncryptionContext", Kind::
 const ALGORITHM: Parameter = may("encryption-algorithm", "EncryptionAlgorithm", Kind::Text);
 const LIMIT: Parameter = may("limit", "Limit", Kind::Integer);
 const MARKER: Parameter = may("marker", "Marker", Kind::Text);
+const POLICY_NAME: Parameter = may("policy-name", "PolicyName", Kind::Text);
 const DATA_KEY: [Parameter; 6] = [
     KEY_ID,
     CONTEXT,
@@ -88,7 +89,7 @@ macro_rules! command {
     (@listed $listed:literal) => { Some($listed) };
 }
 
-static COMMANDS: [Command; 26] = [
+static COMMANDS: [Command; 29] = [
     command!("cancel-key-deletion", CancelKeyDeletion, [KEY_ID]),
     command!(
         "create-alias",
@@ -164,6 +165,7 @@ static COMMANDS: [Command; 26] = [
             may("custom-key-store-id", "CustomKeyStoreId", Kind::Text),
         ]
     ),
+    command!("get-key-policy", GetKeyPolicy, [KEY_ID, POLICY_NAME]),
     command!("get-key-rotation-status", GetKeyRotationStatus, [KEY_ID]),
     command!(
         "get-parameters-for-import",
@@ -189,6 +191,7 @@ static COMMANDS: [Command; 26] = [
         ]
     ),
     command!("list-aliases", ListAliases, [may("key-id", "KeyId", Kind::Text), LIMIT, MARKER], lists "Aliases"),
+    command!("list-key-policies", ListKeyPolicies, [KEY_ID, LIMIT, MARKER], lists "PolicyNames"),
     command!("list-key-rotations", ListKeyRotations, [
         KEY_ID,
         may("include-key-material", "IncludeKeyMaterial", Kind::Text),
@@ -196,6 +199,16 @@ static COMMANDS: [Command; 26] = [
         MARKER,
     ], lists "Rotations"),
     command!("list-keys", ListKeys, [LIMIT, MARKER], lists "Keys"),
+    command!(
+        "put-key-policy",
+        PutKeyPolicy,
+        [
+            KEY_ID,
+            POLICY_NAME,
+            must("policy", "Policy", Kind::Text),
+            may("bypass-policy-lockout-safety-check", "BypassPolicyLockoutSafetyCheck", Kind::Boolean),
+        ]
+    ),
     command!(
         "re-encrypt",
         ReEncrypt,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Context, Decode, Reply, Request};
+use crate::kms::access::Act;
 use crate::kms::fields::Fields;
 use crate::kms::id::AliasName;
 use crate::kms::key::{AliasRecord, Key};
 use crate::kms::page::PageRequest;
-use crate::kms::reference::{Form, alias_not_found};
+use crate::kms::reference::{self, Form, alias_not_found};
 use crate::kms::ring::Change;
 use crate::kms::{AwsError, KmsError};
 
@@ -65,6 +66,9 @@ impl Decode for UpdateAlias {
 impl Request for UpdateAlias {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let alias = cx.ring.alias(&self.name).ok_or_else(|| alias_not_found(cx.ring, &self.name))?;
+        if let Some(before) = cx.ring.key(alias.key) {
+            cx.authorize(before, Act::of(cx.operation))?;
+        }
         let key = cx.key(&self.target, Form::IdOrArn)?;
         if alias.key != key.record.id {
             check_quota(cx, key)?;
@@ -91,6 +95,7 @@ impl Request for DeleteAlias {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let alias = cx.ring.alias(&self.name).ok_or_else(|| alias_not_found(cx.ring, &self.name))?;
         if let Some(key) = cx.ring.key(alias.key) {
+            cx.authorize(key, Act::of(cx.operation))?;
             cx.permitted(key)?;
         }
         Ok(Reply::change(vec![Change::RemoveAlias(self.name.clone())]))
@@ -111,7 +116,12 @@ impl Decode for ListAliases {
 
 impl Request for ListAliases {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        let only = self.key_id.as_deref().map(|name| cx.key(name, Form::IdOrArn)).transpose()?;
+        // On AWS, listing aliases is no matter of the key's policy.
+        let find = |name: &str| {
+            let key = reference::find(cx.ring, name, Form::IdOrArn)?;
+            cx.permitted(key).map(|()| key)
+        };
+        let only = self.key_id.as_deref().map(find).transpose()?;
         let aliases = cx.ring.aliases().filter(|alias| only.is_none_or(|key| key.record.id == alias.key));
         let page = self.page.cut("aliases", aliases, |alias| alias.name.to_string())?;
         let aliases = page.items.into_iter().map(|alias| ListedAlias::of(cx, alias)).collect();

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{Context, Decode, Reply, Request};
 use crate::context::EncryptionContext;
 use crate::crypto::rng;
+use crate::kms::access::Act;
 use crate::kms::ciphertext::{self, Ciphertext};
 use crate::kms::error::Cause;
 use crate::kms::fields::{Fields, base64};
@@ -28,6 +29,9 @@ const CIPHERTEXT_LEN: std::ops::RangeInclusive<usize> = 1..=6144;
 const RANDOM_LEN: std::ops::RangeInclusive<u32> = 1..=1024;
 /// The one algorithm of symmetric keys.
 pub(in crate::kms) const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
+/// The two permissions of ReEncrypt, of the key that decrypts and of the one that encrypts.
+pub(in crate::kms) const RE_ENCRYPT_FROM: &str = "ReEncryptFrom";
+pub(in crate::kms) const RE_ENCRYPT_TO: &str = "ReEncryptTo";
 const AES_256: &str = "AES_256";
 const ALGORITHMS: &[&str] = &[SYMMETRIC, "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"];
 
@@ -59,25 +63,33 @@ pub(in crate::kms) struct Opened<'a> {
     pub plaintext: Zeroizing<Vec<u8>>,
 }
 
-/// Decrypts `blob`: finds CMK and backing key by the blob itself, compares with the key that the caller named, asks the
-/// state table, and only then authenticates.
+/// Decrypts `blob`: finds CMK and backing key by the blob itself, compares with the key that the caller named, asks whether the
+/// caller has the permission `action`, then the state table, and only then authenticates.
 pub(in crate::kms) fn open<'a>(
     cx: &Context<'a>,
     blob: &[u8],
     named: Option<&str>,
+    action: &'static str,
     context: &EncryptionContext,
 ) -> Result<Opened<'a>, KmsError> {
     let invalid = || KmsError::bare(AwsError::InvalidCiphertext);
     let ciphertext = Ciphertext::parse(blob).ok_or_else(invalid)?;
+    let act = Act::with_context(action, context);
     let key = match named {
         Some(name) => {
             let key = reference::find(cx.ring, name, Form::Any)?;
+            cx.authorize(key, act)?;
             if key.record.id != ciphertext.key {
                 return Err(incorrect_key());
             }
             key
         }
-        None => cx.ring.key(ciphertext.key).ok_or_else(unknown_key)?,
+        None => {
+            let key = cx.ring.key(ciphertext.key).ok_or_else(unknown_key)?;
+            // Who may not use the key learns from a ciphertext no more than that.
+            cx.authorize(key, act).map_err(|_| unknown_key())?;
+            key
+        }
     };
     cx.permitted(key)?;
     let material = key.material(ciphertext.material).ok_or_else(invalid)?;
@@ -179,7 +191,8 @@ impl Decode for Encrypt {
 
 impl Request for Encrypt {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        let key = cx.key(&self.key_id, Form::Any)?;
+        let key =
+            cx.key_for(&self.key_id, Form::Any, Act::with_context(cx.operation.name(), &self.context))?;
         self.common.check_algorithms()?;
         let (blob, _) = seal(cx, key, &self.context, &self.plaintext)?;
         self.common.answer(&Encrypted {
@@ -219,7 +232,7 @@ impl Decode for Decrypt {
 impl Request for Decrypt {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         self.common.check_algorithms()?;
-        let opened = open(cx, &self.blob, self.key_id.as_deref(), &self.context)?;
+        let opened = open(cx, &self.blob, self.key_id.as_deref(), cx.operation.name(), &self.context)?;
         self.common.answer(&Decrypted {
             key_id: cx.arn(opened.key).to_string(),
             plaintext: base64(&opened.plaintext),
@@ -263,8 +276,9 @@ impl Decode for ReEncrypt {
 impl Request for ReEncrypt {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         self.common.check_algorithms()?;
-        let opened = open(cx, &self.blob, self.source.as_deref(), &self.source_context)?;
-        let key = cx.key(&self.destination, Form::Any)?;
+        let opened = open(cx, &self.blob, self.source.as_deref(), RE_ENCRYPT_FROM, &self.source_context)?;
+        let act = Act::with_context(RE_ENCRYPT_TO, &self.destination_context);
+        let key = cx.key_for(&self.destination, Form::Any, act)?;
         let (blob, material) = seal(cx, key, &self.destination_context, &opened.plaintext)?;
         self.common.answer(&ReEncrypted {
             ciphertext_blob: base64(&blob),
@@ -321,7 +335,8 @@ impl DataKeyRequest {
     }
 
     fn handle(&self, cx: &Context<'_>, show: bool) -> Result<Reply, KmsError> {
-        let key = cx.key(&self.key_id, Form::Any)?;
+        let key =
+            cx.key_for(&self.key_id, Form::Any, Act::with_context(cx.operation.name(), &self.context))?;
         let plaintext = random(self.len);
         let (blob, material) = seal(cx, key, &self.context, &plaintext)?;
         self.common.answer(&GeneratedDataKey {

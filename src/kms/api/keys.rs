@@ -1,9 +1,11 @@
 //! CreateKey, DescribeKey, ListKeys, UpdateKeyDescription.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::crypto::SYMMETRIC;
-use super::{Context, Decode, Reply, Request, import};
+use super::{Context, Decode, Reply, Request, import, policies};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;
 use crate::kms::fields::{Fields, not_supported};
@@ -11,6 +13,7 @@ use crate::kms::id::{AliasName, KeyId, Namespace};
 use crate::kms::key::{AliasRecord, Key, KeyManager, KeyRecord, MaterialRecord, RotationSchedule};
 use crate::kms::material::Sealer;
 use crate::kms::page::PageRequest;
+use crate::kms::policy::Policy;
 use crate::kms::reference::Form;
 use crate::kms::ring::{Change, Keyring};
 use crate::kms::state::{KeyState, Origin};
@@ -52,6 +55,8 @@ const ORIGINS: &[&str] = &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_
 pub(super) struct CreateKey {
     description: String,
     origin: Origin,
+    policy: Option<Arc<Policy>>,
+    bypasses_lockout_check: bool,
 }
 
 impl Decode for CreateKey {
@@ -61,10 +66,10 @@ impl Decode for CreateKey {
         let spec = fields.choice("KeySpec", SPECS)?;
         let old_spec = fields.choice("CustomerMasterKeySpec", SPECS)?;
         let origin = fields.choice("Origin", ORIGINS)?.unwrap_or("AWS_KMS");
-        // Without policies nobody can be locked out, so that skipping the check changes nothing.
-        fields.flag("BypassPolicyLockoutSafetyCheck")?;
         let custom_store = fields.text("CustomKeyStoreId", 1..=64)?;
-        for name in ["Policy", "Tags", "MultiRegion", "XksKeyId"] {
+        let policy = policies::policy_text(fields)?;
+        let bypasses_lockout_check = fields.flag("BypassPolicyLockoutSafetyCheck")?;
+        for name in ["Tags", "MultiRegion", "XksKeyId"] {
             fields.unsupported(name)?;
         }
         fields.finish()?;
@@ -81,7 +86,8 @@ impl Decode for CreateKey {
             (Some(origin), None) => origin,
             (_, store) => return Err(unknown_custom_store(store.as_deref())),
         };
-        Ok(Self { description, origin })
+        let policy = policy.as_deref().map(policies::parse).transpose()?;
+        Ok(Self { description, origin, policy, bypasses_lockout_check })
     }
 }
 
@@ -118,13 +124,19 @@ impl Request for CreateKey {
             Origin::AwsKms => KeyState::Enabled,
             Origin::External => KeyState::PendingImport,
         };
-        let record =
-            KeyRecord { description: self.description.clone(), ..new_record(state, self.origin, cx.now) };
+        let record = KeyRecord {
+            description: self.description.clone(),
+            policy: self.policy.clone(),
+            ..new_record(state, self.origin, cx.now)
+        };
         let material = match self.origin {
             Origin::AwsKms => Some(first_material(record.id, cx.sealer)),
             Origin::External => None,
         };
         let key = Key { record, materials: material.into_iter().map(Into::into).collect() };
+        if !self.bypasses_lockout_check {
+            policies::check_lockout(cx, &key)?;
+        }
         cx.touched.borrow_mut().push(cx.arn(&key));
         let mut changes = vec![Change::PutKey(key.record.clone())];
         changes.extend(key.materials.iter().map(|material| Change::PutMaterial(material.as_ref().clone())));

@@ -8,6 +8,7 @@ pub(super) mod crypto;
 mod import;
 mod keys;
 mod life;
+mod policies;
 mod rotation;
 
 pub(super) use keys::managed_key;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::access::{self, Act};
 use super::clock_guard::Times;
 use super::error::Cause;
 use super::fields::{Fields, not_supported};
@@ -27,13 +29,14 @@ use super::material::Sealer;
 use super::reference::{self, Form};
 use super::ring::{Change, Keyring};
 use super::state::{Permit, permit};
-use super::{AwsError, KeyChange, KmsError, Operation, ServiceEvent};
+use super::{AwsError, Caller, KeyChange, KmsError, Operation, ServiceEvent};
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
 
 /// What a handler sees: one keyring, one instant.
 pub(super) struct Context<'a> {
     pub operation: Operation,
+    pub caller: &'a Caller,
     pub ring: &'a Keyring,
     /// The time that use is judged by.
     pub now: Timestamp,
@@ -47,25 +50,49 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn new(operation: Operation, ring: &'a Keyring, times: Times, sealer: &'a Sealer) -> Self {
+    pub fn new(
+        operation: Operation,
+        caller: &'a Caller,
+        ring: &'a Keyring,
+        times: Times,
+        sealer: &'a Sealer,
+    ) -> Self {
         let Times { claimed: now, trusted } = times;
-        Self { operation, ring, now, trusted, sealer, touched: RefCell::default(), used: Cell::default() }
+        let (touched, used) = Default::default();
+        Self { operation, caller, ring, now, trusted, sealer, touched, used }
     }
 
-    /// The key that `name` names, in a state that permits the operation.
+    /// The key that `name` names: the caller may do the operation with it, and its state permits that.
     pub fn key(&self, name: &str, form: Form) -> Result<&'a Arc<Key>, KmsError> {
+        self.key_for(name, form, Act::of(self.operation))
+    }
+
+    /// As [`Context::key`], where more is known of what is to be done.
+    pub fn key_for(&self, name: &str, form: Form, act: Act<'_>) -> Result<&'a Arc<Key>, KmsError> {
         let key = reference::find(self.ring, name, form)?;
+        self.authorize(key, act)?;
         self.permitted(key)?;
         Ok(key)
     }
 
-    /// Notes that the operation concerns `key`, and asks the state table.
+    /// Whether the caller may do `act` with `key`; that comes before the key's state.
+    pub fn authorize(&self, key: &Key, act: Act<'_>) -> Result<(), KmsError> {
+        self.touch(&self.arn(key));
+        access::authorize(self.ring, self.caller, key, act)
+    }
+
+    /// Asks the state table.
     pub fn permitted(&self, key: &Key) -> Result<(), KmsError> {
         let arn = self.arn(key);
-        if !self.touched.borrow().contains(&arn) {
+        self.touch(&arn);
+        check(self.operation, key, &arn)
+    }
+
+    /// Notes that the operation concerns a key.
+    fn touch(&self, arn: &KeyArn) {
+        if !self.touched.borrow().contains(arn) {
             self.touched.borrow_mut().push(arn.clone());
         }
-        check(self.operation, key, &arn)
     }
 
     pub fn arn(&self, key: &Key) -> KeyArn {
@@ -170,11 +197,11 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::GenerateDataKey => read::<crypto::GenerateDataKey>(fields),
         Operation::GenerateDataKeyWithoutPlaintext => read::<crypto::GenerateDataKeyWithoutPlaintext>(fields),
         Operation::GenerateRandom => read::<crypto::GenerateRandom>(fields),
+        Operation::PutKeyPolicy => read::<policies::PutKeyPolicy>(fields),
+        Operation::GetKeyPolicy => read::<policies::GetKeyPolicy>(fields),
+        Operation::ListKeyPolicies => read::<policies::ListKeyPolicies>(fields),
         Operation::CreateGrant
         | Operation::ListGrants
-        | Operation::GetKeyPolicy
-        | Operation::PutKeyPolicy
-        | Operation::ListKeyPolicies
         | Operation::ListResourceTags
         | Operation::RetireGrant
         | Operation::RevokeGrant

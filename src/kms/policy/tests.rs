@@ -37,6 +37,17 @@ fn policy(statements: Value) -> Policy {
     parse(&json!({"Version": "2012-10-17", "Statement": statements}))
 }
 
+#[test]
+fn pol_1_the_policy_in_the_documentation_does_what_it_says() {
+    let document = include_str!("../../../docs/KEYS.md").split("```json\n").nth(1).unwrap();
+    let policy = Policy::parse(document.split("```").next().unwrap()).unwrap();
+    let decide = |who, action, for_file| policy.decide(&Ask { for_file, ..ask(known(who), action) });
+    assert_eq!(decide(ALICE, "Decrypt", true), Decision::Allowed);
+    assert_eq!(decide(ALICE, "Decrypt", false), Decision::NotAllowed);
+    assert_eq!(decide(ROOT, "Decrypt", true), Decision::NotAllowed);
+    assert_eq!(decide(ROOT, "PutKeyPolicy", false), Decision::Allowed);
+}
+
 /// A statement about everything, with what is different in `with`.
 fn statement(with: Value) -> Value {
     let mut statement = json!({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"});
