@@ -58,12 +58,12 @@ impl Filesystem {
         self.may_change()?;
         let inode = self.table.find(ino)?;
         if let Some(size) = change.size {
-            let asker = match handle {
-                Some(handle) => self.files.find(handle)?.asker.clone(),
-                None => self.asker(caller, &inode.path()),
-            };
             let _open = self.open_briefly(&inode);
-            let engaged = self.engage(&inode, Access::Write, &asker)?;
+            let engaged = match handle {
+                Some(handle) => self.engage(&inode, Access::Write, &self.files.find(handle)?.asker)?,
+                // truncate(2) opens the file by itself, for who calls it, also where others have it open.
+                None => self.engage_for_open(&inode, true, &self.asker(caller, &inode.path()))?,
+            };
             self.resize(&inode, &engaged, size, caller)?;
         }
         if change.uid.is_some() || change.gid.is_some() {

@@ -15,6 +15,7 @@ mod locks;
 mod maps;
 mod names;
 mod nodes;
+mod policies;
 mod privileges;
 mod programs;
 mod reader;
