@@ -5,10 +5,11 @@ use std::ffi::c_void;
 use std::fmt;
 use std::mem::{MaybeUninit, size_of};
 use std::ops::Deref;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{Ordering, fence};
 
 use rusqlite::{Connection, ffi};
+use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 /// Keeps this process's memory out of core dumps and away from other processes of the same user (`prctl(2)`,
@@ -115,9 +116,71 @@ impl<T> Wiped<T> {
     }
 }
 
+/// Bytes in a page of memory, on every machine that has at least pages of this size.
+const PAGE: usize = 4096;
+
+/// A page of memory that is all zero at first, and again in a process that `fork(2)` makes (`madvise(2)`, `MADV_WIPEONFORK`): what is
+/// in it is never there twice.
+pub struct WipedOnFork(NonNull<[u8; PAGE]>);
+
+impl WipedOnFork {
+    /// `None` where the kernel does not have it (before Linux 4.14).
+    #[allow(unsafe_code)]
+    pub fn new() -> Option<Self> {
+        let (access, kind) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: a new map, at an address that the kernel chooses, touches no other memory.
+        let map = unsafe { mm::mmap_anonymous(ptr::null_mut(), PAGE, access, kind) }.ok()?;
+        let page = Self(NonNull::new(map)?.cast());
+        // SAFETY: the map is this value's own, and the advice changes nothing in this process.
+        unsafe { mm::madvise(map, PAGE, Advice::LinuxWipeOnFork) }.ok()?;
+        Some(page)
+    }
+
+    /// The bytes.
+    #[allow(unsafe_code)]
+    pub fn bytes(&mut self) -> &mut [u8; PAGE] {
+        // SAFETY: the map is as long as that, readable and writable, and lives as long as this value, which is borrowed alone. A byte has
+        // no alignment, and no value that is not valid.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl Drop for WipedOnFork {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: the map is this value's own, and nothing borrows it any more.
+        let _ = unsafe { mm::munmap(self.0.as_ptr().cast(), PAGE) };
+    }
+}
+
+impl fmt::Debug for WipedOnFork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WipedOnFork(..)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn what_is_wiped_on_fork_is_zero_in_the_child_and_stays_in_the_parent() {
+        let mut page = WipedOnFork::new().unwrap();
+        assert_eq!(*page.bytes(), [0; PAGE]);
+        page.bytes().fill(0xaa);
+        // SAFETY: the child calls nothing but `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let seen = page.bytes().iter().filter(|byte| **byte != 0).count();
+            // SAFETY: it ends the child at once.
+            unsafe { libc::_exit(i32::from(seen != 0)) }
+        }
+        let child = rustix::process::Pid::from_raw(child).unwrap();
+        let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()).unwrap();
+        assert_eq!(ended.unwrap().1.exit_status(), Some(0));
+        assert_eq!(*page.bytes(), [0xaa; PAGE]);
+    }
 
     #[test]
     fn what_is_wiped_is_zero_before_it_is_freed() {

@@ -21,7 +21,7 @@ impl<const N: usize> Secret<N> {
     /// A secret of fresh random bytes.
     pub fn random() -> Self {
         let mut secret = Self(Box::new([0; N]));
-        super::rng::fill(&mut *secret.0);
+        super::rng::fill_secret(&mut *secret.0);
         secret
     }
 

@@ -419,6 +419,6 @@ struct GeneratedRandom {
 
 fn random(len: usize) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(vec![0; len]);
-    rng::fill(&mut bytes);
+    rng::fill_secret(&mut bytes);
     bytes
 }
