@@ -34,7 +34,8 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{FileType, OFlags, StatVfs};
+use rustix::fs::{FileType, Mode, OFlags, StatVfs};
+use rustix::io::Errno;
 
 use crate::context::EncryptionContext;
 use crate::datakey::{Asker, Authenticator, DataKeys};
@@ -133,7 +134,7 @@ impl Filesystem {
         auth: Arc<dyn Authenticator>,
         options: Options,
     ) -> Result<Self> {
-        let root = rustix::fs::openat(volume.dir(), c".", inode::DIRECTORY, rustix::fs::Mode::empty())?;
+        let root = rustix::fs::openat(volume.dir(), c".", inode::DIRECTORY, Mode::empty())?;
         let dirty = DirtyList::open(&volume)?;
         Ok(Self {
             volume,
@@ -155,7 +156,7 @@ impl Filesystem {
     /// `ENOENT`, also for the reserved name; whatever the backing directory answers.
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Answer<Attr>> {
         if self.is_reserved(parent, name) {
-            return Err(rustix::io::Errno::NOENT.into());
+            return Err(Errno::NOENT.into());
         }
         let parent = self.table.find(parent)?;
         self.entry(&parent, name)
@@ -187,6 +188,22 @@ impl Filesystem {
             return Ok(Answer::under(attr, engaged.inside));
         }
         self.attributes(&inode)
+    }
+
+    /// `access(2)` by root, on a mount that only root uses: it may do everything but execute what nobody may
+    /// (`capabilities(7)`, CAP_DAC_OVERRIDE).
+    ///
+    /// # Errors
+    /// `EACCES`; `ESTALE`.
+    pub fn root_access(&self, ino: u64, executes: bool) -> Result<()> {
+        let inode = self.table.find(ino)?;
+        if executes && inode.kind() == FileType::RegularFile {
+            let mode = Mode::from_raw_mode(inode.stat()?.st_mode);
+            if !mode.intersects(Mode::XUSR | Mode::XGRP | Mode::XOTH) {
+                return Err(Errno::ACCESS.into());
+            }
+        }
+        Ok(())
     }
 
     /// The target of a symbolic link.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, Errno, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::fs::{FallocateFlags, OFlags};
 
@@ -30,7 +30,12 @@ thread_local! {
 }
 
 /// The filesystem as fuser wants it.
-pub struct Adapter(pub Arc<Filesystem>);
+pub struct Adapter {
+    /// What answers.
+    pub fs: Arc<Filesystem>,
+    /// Whether the kernel decides by owner, mode and access control list; it is mounted with `default_permissions` then.
+    pub kernel_decides: bool,
+}
 
 /// Replies of one entry.
 fn entry(what: &str, answer: Result<Answer<Attr>>, reply: ReplyEntry) {
@@ -81,14 +86,18 @@ impl fuser::Filesystem for Adapter {
             InitFlags::FUSE_CACHE_SYMLINKS,
             // Without it the kernel asks for security.capability at each write.
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-            // Access control lists decide, instead of being kept and ignored; and the mask of a new file's mode is
-            // left to this side, since it does not count under a default list.
-            InitFlags::FUSE_POSIX_ACL,
+            // The mask of a new file's mode is left to this side, since it does not count under a default access control list.
             InitFlags::FUSE_DONT_MASK,
         ] {
             if let Err(missing) = config.add_capabilities(wanted) {
                 log::info!("this kernel does not have {missing:?}");
             }
+        }
+        // Lists decide then, instead of being kept and ignored. The flag has the kernel decide at any rate.
+        if self.kernel_decides
+            && let Err(missing) = config.add_capabilities(InitFlags::FUSE_POSIX_ACL)
+        {
+            log::warn!("this kernel does not heed access control lists: {missing:?}");
         }
         let _ = config.set_max_write(REQUEST_BYTES);
         if let Err(most) = config.set_max_readahead(REQUEST_BYTES) {
@@ -99,19 +108,19 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn destroy(&mut self) {
-        self.0.commit_all();
+        self.fs.commit_all();
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        entry("lookup", self.0.lookup(parent.0, name), reply);
+        entry("lookup", self.fs.lookup(parent.0, name), reply);
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
-        self.0.forget(ino.0, nlookup);
+        self.fs.forget(ino.0, nlookup);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
-        attributes("getattr", self.0.getattr(ino.0, handle.map(|handle| handle.0)), reply);
+        attributes("getattr", self.fs.getattr(ino.0, handle.map(|handle| handle.0)), reply);
     }
 
     fn setattr(
@@ -135,11 +144,11 @@ impl fuser::Filesystem for Adapter {
         let (atime, mtime) = (atime.map(set_time), mtime.map(set_time));
         let change = Setattr { mode: mode.map(|mode| mode & 0o7777), uid, gid, size, atime, mtime };
         let handle = handle.map(|handle| handle.0);
-        attributes("setattr", self.0.setattr(ino.0, handle, change, caller(request)), reply);
+        attributes("setattr", self.fs.setattr(ino.0, handle, change, caller(request)), reply);
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.0.readlink(ino.0) {
+        match self.fs.readlink(ino.0) {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(errno("readlink", &error)),
         }
@@ -155,8 +164,8 @@ impl fuser::Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let mode = self.0.masked(parent.0, mode, umask);
-        entry("mknod", self.0.mknod(parent.0, name, mode, u64::from(rdev), caller(request)), reply);
+        let mode = self.fs.masked(parent.0, mode, umask);
+        entry("mknod", self.fs.mknod(parent.0, name, mode, u64::from(rdev), caller(request)), reply);
     }
 
     fn mkdir(
@@ -168,20 +177,20 @@ impl fuser::Filesystem for Adapter {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let mode = self.0.masked(parent.0, mode, umask);
-        entry("mkdir", self.0.mkdir(parent.0, name, mode, caller(request)), reply);
+        let mode = self.fs.masked(parent.0, mode, umask);
+        entry("mkdir", self.fs.mkdir(parent.0, name, mode, caller(request)), reply);
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty("unlink", self.0.unlink(parent.0, name), reply);
+        empty("unlink", self.fs.unlink(parent.0, name), reply);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty("rmdir", self.0.rmdir(parent.0, name), reply);
+        empty("rmdir", self.fs.rmdir(parent.0, name), reply);
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        entry("symlink", self.0.symlink(parent.0, name, target.as_os_str(), caller(request)), reply);
+        entry("symlink", self.fs.symlink(parent.0, name, target.as_os_str(), caller(request)), reply);
     }
 
     fn rename(
@@ -195,16 +204,16 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
-        empty("rename", self.0.rename(parent.0, name, newparent.0, newname, flags), reply);
+        empty("rename", self.fs.rename(parent.0, name, newparent.0, newname, flags), reply);
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        entry("link", self.0.link(ino.0, newparent.0, newname), reply);
+        entry("link", self.fs.link(ino.0, newparent.0, newname), reply);
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = OFlags::from_bits_retain(flags.0 as u32);
-        match self.0.open(ino.0, flags, caller(request)) {
+        match self.fs.open(ino.0, flags, caller(request)) {
             Ok(answer) => reply.opened(FileHandle(answer.value), FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(errno("open", &error)),
         }
@@ -220,8 +229,8 @@ impl fuser::Filesystem for Adapter {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let mode = self.0.masked(parent.0, mode, umask);
-        match self.0.create(parent.0, name, mode, caller(request)) {
+        let mode = self.fs.masked(parent.0, mode, umask);
+        match self.fs.create(parent.0, name, mode, caller(request)) {
             Ok((answer, handle)) => {
                 let attr = &answer.value;
                 let flags = FopenFlags::FOPEN_KEEP_CACHE;
@@ -247,7 +256,7 @@ impl fuser::Filesystem for Adapter {
             if buffer.len() < size {
                 buffer.resize(size, 0);
             }
-            match self.0.read(handle.0, offset, &mut buffer[..size]) {
+            match self.fs.read(handle.0, offset, &mut buffer[..size]) {
                 Ok(answer) => reply.data(&buffer[..answer.value]),
                 Err(error) => reply.error(errno("read", &error)),
             }
@@ -270,10 +279,15 @@ impl fuser::Filesystem for Adapter {
             from_cache: write_flags.contains(WriteFlags::FUSE_WRITE_CACHE),
             kills_privileges: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
         };
-        match self.0.write(handle.0, offset, data, kind) {
+        match self.fs.write(handle.0, offset, data, kind) {
             Ok(_answer) => reply.written(u32::try_from(data.len()).expect("a request is below 4 GiB")),
             Err(error) => reply.error(errno("write", &error)),
         }
+    }
+
+    fn access(&self, _: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        // Only asked where the kernel does not decide, and so for root.
+        empty("access", self.fs.root_access(ino.0, mask.contains(AccessFlags::X_OK)), reply);
     }
 
     fn flush(&self, _: &Request, _ino: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
@@ -292,15 +306,15 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        empty("release", self.0.release(handle.0), reply);
+        empty("release", self.fs.release(handle.0), reply);
     }
 
     fn fsync(&self, _: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        empty("fsync", self.0.fsync(handle.0), reply);
+        empty("fsync", self.fs.fsync(handle.0), reply);
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.0.opendir(ino.0) {
+        match self.fs.opendir(ino.0) {
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
             Err(error) => reply.error(errno("opendir", &error)),
         }
@@ -314,7 +328,7 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let read = self.0.readdir(handle.0, offset, |entry| {
+        let read = self.fs.readdir(handle.0, offset, |entry| {
             !reply.add(INodeNo(entry.ino), entry.next, file_type(entry.kind), entry.name())
         });
         match read {
@@ -331,9 +345,9 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let here = self.0.getattr(ino.0, None);
+        let here = self.fs.getattr(ino.0, None);
         let mut held = Vec::new();
-        let read = self.0.readdirplus(handle.0, offset, |entry, answer| {
+        let read = self.fs.readdirplus(handle.0, offset, |entry, answer| {
             let (attr, ttl) = match (&answer, &here) {
                 (Some(answer), _) => (file_attr(&answer.value), answer.value.ttl),
                 // `.` and `..`: the kernel takes nothing from them but their kind and number.
@@ -351,15 +365,15 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        empty("releasedir", self.0.releasedir(handle.0), reply);
+        empty("releasedir", self.fs.releasedir(handle.0), reply);
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        empty("fsyncdir", self.0.fsyncdir(ino.0), reply);
+        empty("fsyncdir", self.fs.fsyncdir(ino.0), reply);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        match self.0.statfs() {
+        match self.fs.statfs() {
             Ok(stat) => reply.statfs(
                 stat.f_blocks,
                 stat.f_bfree,
@@ -385,19 +399,19 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let mode = XattrMode::from_bits_retain(flags as u32);
-        empty("setxattr", self.0.setxattr(ino.0, name, value, mode, caller(request)), reply);
+        empty("setxattr", self.fs.setxattr(ino.0, name, value, mode, caller(request)), reply);
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        xattr("getxattr", self.0.getxattr(ino.0, name), size, reply);
+        xattr("getxattr", self.fs.getxattr(ino.0, name), size, reply);
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        xattr("listxattr", self.0.listxattr(ino.0, caller(request)), size, reply);
+        xattr("listxattr", self.fs.listxattr(ino.0, caller(request)), size, reply);
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty("removexattr", self.0.removexattr(ino.0, name, caller(request)), reply);
+        empty("removexattr", self.fs.removexattr(ino.0, name, caller(request)), reply);
     }
 
     fn fallocate(
@@ -411,7 +425,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let mode = FallocateFlags::from_bits_retain(mode as u32);
-        empty("fallocate", self.0.fallocate(handle.0, offset, length, mode, caller(request)), reply);
+        empty("fallocate", self.fs.fallocate(handle.0, offset, length, mode, caller(request)), reply);
     }
 
     fn ioctl(
@@ -444,7 +458,7 @@ impl fuser::Filesystem for Adapter {
             _ => return reply.error(Errno::EINVAL),
         };
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        match self.0.seek(handle.0, offset, to).map(i64::try_from) {
+        match self.fs.seek(handle.0, offset, to).map(i64::try_from) {
             Ok(Ok(found)) => reply.offset(found),
             Ok(Err(_)) => reply.error(Errno::EOVERFLOW),
             Err(error) => reply.error(errno("lseek", &error)),

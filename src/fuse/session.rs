@@ -29,6 +29,8 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Users other than who mounts may use it; the permission bits decide.
     pub allow_other: bool,
+    /// The permission bits decide also where root alone uses it.
+    pub default_permissions: bool,
     /// What reaches the disk when.
     pub durability: Durability,
     /// Event loops; `None` for a number that suits the machine.
@@ -122,7 +124,8 @@ pub fn serve(request: MountRequest, ready: impl FnOnce()) -> Result<(), MountErr
     let control = Arc::new(Control { fs: fs.clone(), status });
     let listener = Listener::bind(&run_dir, control.clone()).map_err(MountError::Control)?;
     fs.recover(this_process()).map_err(MountError::Filesystem)?;
-    let session = Session::new(Adapter(fs.clone()), &mountpoint, &configuration(&options))
+    let adapter = Adapter { fs: fs.clone(), kernel_decides: kernel_decides(&options) };
+    let session = Session::new(adapter, &mountpoint, &configuration(&options))
         .map_err(|error| MountError::Refused { mountpoint: mountpoint.clone(), error })?;
     fs.attach(Arc::new(Kernel(session.notifier())));
     let poller = Poller::start(control, keys).map_err(MountError::Session)?;
@@ -187,10 +190,11 @@ fn configuration(options: &MountOptions) -> Config {
         MountOption::FSName("kmsfs".to_owned()),
         // As an option of the kernel: `MountOption::Subtype` reaches fusermount3 alone, and root's mounts had no type of their own.
         MountOption::CUSTOM("subtype=kmsfs".to_owned()),
-        // The kernel decides by owner and mode: the mount's process may be more than who asks.
-        MountOption::DefaultPermissions,
         if options.read_only { MountOption::RO } else { MountOption::RW },
     ];
+    if kernel_decides(options) {
+        config.mount_options.push(MountOption::DefaultPermissions);
+    }
     for option in &options.kernel {
         config.mount_options.push(kernel_option(option));
     }
@@ -201,6 +205,12 @@ fn configuration(options: &MountOptions) -> Config {
     config.n_threads = Some(options.threads.unwrap_or_else(default_threads).max(MIN_THREADS));
     config.clone_fd = true;
     config
+}
+
+/// Whether the kernel asks owner, mode and access control list before it lets anyone in: the mount's process may be more than who
+/// asks. Root alone is let in anyway, and what the kernel would decide on it asks for anew after each change of a directory.
+fn kernel_decides(options: &MountOptions) -> bool {
+    options.allow_other || options.default_permissions || !rustix::process::geteuid().is_root()
 }
 
 /// While one loop waits for a disk, and another for a revocation's write-back, a third answers.

@@ -147,3 +147,61 @@ say(as_user(lambda: os.write(os.open("f", os.O_WRONLY), b"w")), mode("f"))
 "#;
     assert_eq!(python(&fixture.mnt(), script), "None 0o106775\n1 0o102767\n");
 }
+
+/// What a process of root does that has no capability: `setpriv` gives it none, and the bounding set none to what it executes.
+const ROOT_WITHOUT_CAPABILITIES: &str = r#"
+def bare(command):
+    words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c", command]
+    return subprocess.run(words, capture_output=True, text=True).stdout
+"#;
+
+#[test]
+fn on_a_mount_of_root_alone_permission_bits_decide_where_it_asks_for_that() {
+    let script = r#"
+make("f", b"theirs", 0o600, (NOBODY, NOBODY))
+os.mkdir("d", 0o700)
+os.chown("d", NOBODY, NOBODY)
+say(bare("cat f; touch d/made && echo made; chmod 777 f && echo changed"))
+"#;
+    let script = format!("{ROOT_WITHOUT_CAPABILITIES}{script}");
+    let fixture = Fixture::with(&["default_permissions"]);
+    same_as_beside(&fixture, &script);
+    fixture.umount();
+    fixture.mount(&[]);
+    std::fs::remove_dir_all(fixture.file("work")).unwrap();
+    assert_eq!(python(&fixture.mnt(), &script), "theirsmade\nchanged\n\n");
+}
+
+#[test]
+fn root_executes_only_what_somebody_may() {
+    let script = r#"
+make("f", b'#!/bin/sh\necho ran\n', 0o644)
+os.mkdir("d", 0o000)
+run = lambda: subprocess.run(["./f"], capture_output=True, text=True).stdout
+for bits in (0o600, 0o644, 0o000, 0o010, 0o001, 0o100):
+    os.chmod("f", bits)
+    say(oct(bits), [os.access("f", how) for how in (os.F_OK, os.R_OK, os.W_OK, os.X_OK)], outcome(run))
+say([os.access("d", how) for how in (os.R_OK, os.W_OK, os.X_OK)], outcome(os.chdir, "d"), os.access("missing", os.F_OK))
+"#;
+    for options in [&[][..], &["default_permissions"]] {
+        same_as_beside(&Fixture::with(options), script);
+    }
+}
+
+#[test]
+fn an_access_control_list_is_kept_and_inherited_on_a_mount_of_root_alone() {
+    let script = r#"
+os.mkdir("d")
+make("f", b"x", 0o600)
+for words in (["-m", "u:3:rw", "f"], ["-d", "-m", "u:3:rwx,g::r", "d"]):
+    say(subprocess.run(["setfacl", *words]).returncode)
+say(mode("f"))
+os.umask(0o027)
+make("d/f", b"x", 0o644)
+os.mkdir("d/d")
+say(subprocess.run("getfacl -R .", shell=True, capture_output=True, text=True).stdout)
+os.chmod("f", 0o640)
+say(subprocess.run(["getfacl", "f"], capture_output=True, text=True).stdout)
+"#;
+    same_as_beside(&Fixture::new(), script);
+}

@@ -12,7 +12,8 @@ pub const HELP: &str = "\
 Options for -o:
   ro, rw               nothing can be changed; or it can [rw]
   allow_other          other users too; the permission bits decide
-  default_permissions  always on: the permission bits decide
+  default_permissions  the permission bits decide: always, but on a mount that
+                       root made for itself alone
   durability=default   what fsync confirmed survives a loss of power, but for a
                        chunk that was being overwritten when it happened
   durability=strict    also that chunk
@@ -64,8 +65,7 @@ fn set(given: &mut Given, option: &str) -> Result<()> {
         ("ro", None) => options.read_only = true,
         ("rw", None) => options.read_only = false,
         ("allow_other", None) => options.allow_other = true,
-        // On at any rate.
-        ("default_permissions", None) => (),
+        ("default_permissions", None) => options.default_permissions = true,
         ("home", Some(dir)) if !dir.is_empty() => given.home = Some(dir.into()),
         (name, None) if FSTAB.contains(&name) => (),
         ("nonempty", None) => options.nonempty = true,
@@ -99,8 +99,9 @@ mod tests {
 
     #[test]
     fn options_are_read_in_order() {
-        let options = parsed("ro,rw,allow_other,threads=4,durability=strict,noatime,fsname=x").unwrap();
-        assert!(!options.read_only && options.allow_other);
+        let list = "ro,rw,allow_other,default_permissions,threads=4,durability=strict,noatime,fsname=x";
+        let options = parsed(list).unwrap();
+        assert!(!options.read_only && options.allow_other && options.default_permissions);
         assert_eq!((options.threads, options.durability), (Some(4), Durability::Strict));
         assert_eq!(options.kernel, ["noatime", "fsname=x"]);
     }
