@@ -19,8 +19,11 @@ use rustix::fs::{FallocateFlags, OFlags};
 use super::convert::{caller, errno, file_attr, file_type, set_time};
 use crate::fs::{Answer, Attr, Filesystem, Result, Seek, Setattr, WriteKind, XattrMode};
 
-/// The largest read or write of one request, in bytes: what the kernel offers at most (FUSE_MAX_MAX_PAGES).
-const REQUEST_BYTES: u32 = 1 << 20;
+/// The largest read or write of one request, in bytes: a segment's. Each event loop has a buffer of this size for requests and one for
+/// answers; larger ones make nothing faster, and several loops share what the kernel reads ahead.
+const REQUEST_BYTES: u32 = 256 << 10;
+/// How far the kernel reads ahead, in bytes.
+const READ_AHEAD_BYTES: u32 = 1 << 20;
 /// Inode numbers are never given to another object while the kernel knows them.
 const GENERATION: Generation = Generation(0);
 
@@ -100,7 +103,7 @@ impl fuser::Filesystem for Adapter {
             log::warn!("this kernel does not heed access control lists: {missing:?}");
         }
         let _ = config.set_max_write(REQUEST_BYTES);
-        if let Err(most) = config.set_max_readahead(REQUEST_BYTES) {
+        if let Err(most) = config.set_max_readahead(READ_AHEAD_BYTES) {
             let _ = config.set_max_readahead(most);
         }
         let _ = config.set_time_granularity(Duration::from_nanos(1));
