@@ -1,6 +1,7 @@
 //! Reading, writing and reshaping the content of open files.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -41,6 +42,7 @@ impl Filesystem {
         let engaged = self.engage(&handle.inode, Access::Read, &handle.asker)?;
         let read = engaged.loaded.engine.read_at(offset, out);
         let read = read.map_err(|error| self.damaged(&handle.inode, error))?;
+        handle.inode.content.given.store(true, Ordering::Relaxed);
         Ok(Answer::under(read, engaged.inside))
     }
 
@@ -58,6 +60,7 @@ impl Filesystem {
         self.list_dirty(&handle.inode, &engaged.loaded)?;
         let written = engaged.loaded.engine.write_at(offset, data);
         written.map_err(|error| self.damaged(&handle.inode, error))?;
+        handle.inode.content.given.store(true, Ordering::Relaxed);
         Ok(Answer::under((), engaged.inside))
     }
 

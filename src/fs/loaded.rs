@@ -1,6 +1,7 @@
 //! What an inode of a regular file holds while it is open: its data key's lease and its chunk engine.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -25,6 +26,8 @@ pub struct Content {
     pub loaded: RwLock<Option<Arc<Loaded>>>,
     /// How many handles are open. Held while a handle is made or its last one is closed.
     pub opens: Mutex<Opens>,
+    /// Whether the kernel has had content of it, and so has it still where it had the memory.
+    pub given: AtomicBool,
     /// Whether the volume's list of dirty files names this file.
     pub listed: Mutex<bool>,
     /// The damage that was recorded last: a program that reads it again and again makes one record.

@@ -63,11 +63,31 @@ impl Filesystem {
         let asker = self.asker(caller, &inode.path());
         let mut opens = inode.content.opens.lock();
         let engaged = self.engage_for_open(&inode, writes, &asker)?;
+        if opens.all == 0 && !writes && !flags.contains(OFlags::DIRECT) {
+            self.give_content(&inode, &engaged.loaded.engine);
+        }
         opens.all += 1;
         opens.writers += u32::from(writes);
         drop(opens);
         let handle = self.hand_out(FileHandle { inode, writes, asker });
         Ok(Answer::under(handle, engaged.inside))
+    }
+
+    /// Gives the kernel the content of a small file with the answer to the open, which saves it the request to read. The
+    /// caller is inside the file's lease, and holds the count of its opens, which is zero: so nobody changes the content
+    /// meanwhile, and no page of the file is waited for.
+    fn give_content(&self, inode: &Inode, engine: &Engine) {
+        let size = engine.size() as usize;
+        if size == 0 || size > GIVEN_MOST || inode.content.given.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(kernel) = self.kernel.get() else { return };
+        let mut content = vec![0; size];
+        // What cannot be read is an error of the request that asks for it.
+        if engine.read_at(0, &mut content).is_ok_and(|read| read == size) {
+            kernel.store(inode.ino, &content);
+            inode.content.given.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Counts a brief open for writing; it ends when it is dropped.
@@ -298,6 +318,9 @@ impl Filesystem {
     }
 }
 
+/// The largest file whose content is given with the open, in bytes: as much as the kernel would read ahead of a program that reads
+/// its first byte.
+const GIVEN_MOST: usize = 16 << 10;
 /// How long a request waits for others, to make a lease live again that was revoked: only who settles can be inside.
 const REVIVAL_LIMIT: Duration = Duration::from_millis(100);
 /// How often an open starts anew because the header changed hands meanwhile.

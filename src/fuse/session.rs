@@ -174,6 +174,12 @@ impl KernelCache for Kernel {
     fn drop_pages(&self, ino: u64) {
         self.tell(ino, self.0.inval_inode(INodeNo(ino), 0, 0));
     }
+
+    fn store(&self, ino: u64, content: &[u8]) {
+        if let Err(error) = self.0.store(INodeNo(ino), 0, content) {
+            log::debug!("the kernel does not take the content of inode {ino}: {error}");
+        }
+    }
 }
 
 impl Kernel {

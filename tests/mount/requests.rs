@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kmsfs::datakey::KeyArn;
 use kmsfs::fs::revoke::KernelCache;
-use kmsfs::fs::{Caller, Filesystem, Options, ROOT, WriteKind};
+use kmsfs::fs::{Caller, Filesystem, Options, ROOT, Setattr, WriteKind};
 use kmsfs::store::Home;
 use kmsfs::volume::Volume;
 use rustix::fs::OFlags;
@@ -121,6 +121,106 @@ impl KernelCache for PageUnderRead {
             self.unanswered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
     }
+
+    fn store(&self, _ino: u64, _content: &[u8]) {}
+}
+
+/// A kernel that keeps what it is given, and takes its time for it.
+#[derive(Default)]
+struct Keeper {
+    given: Mutex<Vec<(u64, Vec<u8>)>>,
+    pause: Duration,
+}
+
+impl KernelCache for Keeper {
+    fn drop_attributes(&self, _ino: u64) {}
+
+    fn drop_pages(&self, _ino: u64) {}
+
+    fn store(&self, ino: u64, content: &[u8]) {
+        std::thread::sleep(self.pause);
+        self.given.lock().unwrap().push((ino, content.to_vec()));
+    }
+}
+
+impl Keeper {
+    fn taken(&self) -> Vec<(u64, Vec<u8>)> {
+        std::mem::take(&mut self.given.lock().unwrap())
+    }
+}
+
+/// A file of `len` bytes that the kernel found by its name, and knows nothing else of.
+fn found_again(fs: &Filesystem, name: &str, len: usize) -> u64 {
+    let (ino, handle) = create(fs, name);
+    write(fs, handle, 0, &pattern(1, len));
+    fs.release(handle).unwrap();
+    fs.forget(ino, 1);
+    fs.lookup(ROOT, OsStr::new(name)).unwrap().value.ino
+}
+
+#[test]
+fn a_small_file_is_given_with_the_first_open_that_only_reads() {
+    let fixture = Fixture::unmounted();
+    let fs = filesystem(&fixture);
+    let kernel = Arc::new(Keeper::default());
+    fs.attach(kernel.clone());
+    let open = |ino, flags| fs.open(ino, flags, ME).unwrap().value;
+    let ino = found_again(&fs, "f", 5000);
+    for flags in [OFlags::RDWR, OFlags::WRONLY, OFlags::RDONLY | OFlags::DIRECT] {
+        fs.release(open(ino, flags)).unwrap();
+    }
+    assert!(kernel.taken().is_empty(), "who writes, and who reads past the cache, is given nothing");
+    let writer = open(ino, OFlags::RDWR);
+    fs.release(open(ino, OFlags::RDONLY)).unwrap();
+    assert!(kernel.taken().is_empty(), "a page of a file that is open may be waited for");
+    fs.release(writer).unwrap();
+    fs.release(open(ino, OFlags::RDONLY)).unwrap();
+    assert_eq!(kernel.taken(), [(ino, pattern(1, 5000))]);
+    fs.release(open(ino, OFlags::RDONLY)).unwrap();
+    assert!(kernel.taken().is_empty(), "it has it");
+    for (name, len, is_given) in [("most", 16_384, true), ("more", 16_385, false)] {
+        let ino = found_again(&fs, name, len);
+        open(ino, OFlags::RDONLY);
+        assert_eq!(!kernel.taken().is_empty(), is_given, "{name}");
+    }
+    let (ino, handle) = create(&fs, "empty");
+    fs.release(handle).unwrap();
+    open(ino, OFlags::RDONLY);
+    assert!(kernel.taken().is_empty());
+}
+
+#[test]
+fn a_file_that_does_not_authenticate_is_given_to_nobody_and_read_by_nobody() {
+    let fixture = Fixture::unmounted();
+    let fs = filesystem(&fixture);
+    let kernel = Arc::new(Keeper::default());
+    fs.attach(kernel.clone());
+    let ino = found_again(&fs, "f", 5000);
+    let ciphertext = fixture.dir().join("f");
+    let mut bytes = std::fs::read(&ciphertext).unwrap();
+    bytes[4096 + 4096 + 100] ^= 1;
+    std::fs::write(&ciphertext, bytes).unwrap();
+    let handle = fs.open(ino, OFlags::RDONLY, ME).unwrap().value;
+    assert!(kernel.taken().is_empty());
+    assert!(fixture.records("FileDamaged").is_empty(), "nobody has read it yet");
+    assert_eq!(fs.read(handle, 0, &mut [0; 5000]).unwrap_err().errno(), rustix::io::Errno::IO);
+    assert_eq!(fixture.records("FileDamaged").len(), 1);
+}
+
+#[test]
+fn a_truncation_waits_until_the_content_that_comes_with_an_open_is_with_the_kernel() {
+    let fixture = Fixture::unmounted();
+    let fs = filesystem(&fixture);
+    let kernel = Arc::new(Keeper { pause: Duration::from_millis(300), ..Keeper::default() });
+    fs.attach(kernel.clone());
+    let ino = found_again(&fs, "f", 5000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(fs.open(ino, OFlags::RDONLY, ME).unwrap()));
+        std::thread::sleep(Duration::from_millis(100));
+        let cut = Setattr { size: Some(0), ..Setattr::default() };
+        fs.setattr(ino, None, cut, ME).unwrap();
+        assert_eq!(kernel.taken().len(), 1, "the old content came first");
+    });
 }
 
 #[test]
