@@ -275,9 +275,9 @@ const ATTEMPTS: usize = 4;
 /// bit the group stays the directory's (`inode(7)`).
 fn give_to(parent: &Inode, fd: &OwnedFd, caller: Caller) -> Result<()> {
     let made = rustix::fs::fstat(fd)?;
-    let inherits_group = Mode::from_raw_mode(parent.stat()?.st_mode).contains(Mode::SGID);
     let uid = (made.st_uid != caller.uid).then(|| Uid::from_raw(caller.uid));
-    let gid = (!inherits_group && made.st_gid != caller.gid).then(|| Gid::from_raw(caller.gid));
+    let gives_group = || Ok::<_, FsError>(!Mode::from_raw_mode(parent.stat()?.st_mode).contains(Mode::SGID));
+    let gid = (made.st_gid != caller.gid && gives_group()?).then(|| Gid::from_raw(caller.gid));
     if uid.is_some() || gid.is_some() {
         rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)?;
     }
