@@ -7,13 +7,13 @@ use super::{AuthenticationFailed, KEY_LEN, Secret};
 /// Bytes in an HMAC-SHA256.
 pub const MAC_LEN: usize = 32;
 
-/// A key for HMAC-SHA256; also used as a pseudo-random function.
-pub struct MacKey(hmac::Key);
+/// A key for HMAC-SHA256; also used as a pseudo-random function. On the heap: it has some 700 bytes, and is moved about.
+pub struct MacKey(Box<hmac::Key>);
 
 impl MacKey {
     /// Prepares `key`. AWS-LC wipes its own copy on drop.
     pub fn new(key: &Secret<KEY_LEN>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+        Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))
     }
 
     /// The MAC of the concatenation of `parts`. The caller makes their boundaries unambiguous.
