@@ -45,7 +45,7 @@ fn seals(entry: &Entry) -> Vec<&kmsfs::content::Seal> {
     match entry {
         Entry::Hole => vec![],
         Entry::One(seal) => vec![seal],
-        Entry::Two { current, previous } => vec![current, previous],
+        Entry::Two(versions) => vec![&versions.current, &versions.previous],
     }
 }
 

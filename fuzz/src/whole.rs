@@ -107,7 +107,7 @@ impl Image {
         let mut image = Self {
             header,
             keys: FileKeys::new(&data_key(), FILE),
-            entries: [[Entry::Hole; 64]; SEGMENTS],
+            entries: [const { [const { Entry::Hole }; 64] }; SEGMENTS],
             present: [true, false, false, false],
             epochs: [sequence; SEGMENTS + 1],
             stored: Vec::new(),
@@ -142,7 +142,7 @@ impl Image {
             (Seal::new(nonce, tag, plain.len()), ciphertext)
         };
         let ((current, new), (previous, old)) = (sealed(0x55), sealed(0xaa));
-        let entry = if what & 8 == 0 { Entry::One(current) } else { Entry::Two { current, previous } };
+        let entry = if what & 8 == 0 { Entry::One(current) } else { Entry::two(current, previous) };
         self.entries[chunk.segment().0 as usize][chunk.in_segment()] = entry;
         match what % 4 {
             0 | 1 => self.stored.push((chunk.backing_offset(), new)),
@@ -178,10 +178,10 @@ impl Image {
             }
             for sector in 0..if *present { segment.sectors() } else { 0 } {
                 let place = Place::Tags(segment.0, sector as u8);
-                let entries: Entries = self.entries[number][8 * sector..][..8].try_into().expect("8 entries");
+                let entries: &Entries = self.entries[number][8 * sector..].first_chunk().expect("8 entries");
                 let key = self.keys.segment(segment).tags;
                 let sealed: SectorBytes =
-                    seal_tags(&key, FILE, place, self.epochs[number], &entries, &rng::nonce());
+                    seal_tags(&key, FILE, place, self.epochs[number], entries, &rng::nonce());
                 root.toggle(&member(&root_key, place, &sealed));
                 put(segment.tags_offset() + 512 * sector as u64, &sealed);
             }

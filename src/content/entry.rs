@@ -14,8 +14,8 @@ pub struct Seal {
     pub len: u16,
 }
 
-/// What a tag sector says of one chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a tag sector says of one chunk. An open file has many of them in memory, and few with two versions: those are apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Entry {
     /// It reads as zeros, and is not stored.
     #[default]
@@ -23,15 +23,24 @@ pub enum Entry {
     /// It is stored, sealed like this.
     One(Seal),
     /// It was being overwritten: either version may be stored.
-    Two {
-        /// The version that was being written.
-        current: Seal,
-        /// The version before it.
-        previous: Seal,
-    },
+    Two(Box<Versions>),
+}
+
+/// The two versions of a chunk that was being overwritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The one that was being written.
+    pub current: Seal,
+    /// The one before it.
+    pub previous: Seal,
 }
 
 impl Entry {
+    /// A chunk that is being overwritten.
+    pub fn two(current: Seal, previous: Seal) -> Self {
+        Self::Two(Box::new(Versions { current, previous }))
+    }
+
     /// Whether it is a hole.
     pub fn is_hole(&self) -> bool {
         matches!(self, Self::Hole)
@@ -41,7 +50,8 @@ impl Entry {
     pub fn newest(&self) -> Option<&Seal> {
         match self {
             Self::Hole => None,
-            Self::One(seal) | Self::Two { current: seal, .. } => Some(seal),
+            Self::One(seal) => Some(seal),
+            Self::Two(versions) => Some(&versions.current),
         }
     }
 }

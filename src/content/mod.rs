@@ -10,4 +10,4 @@ pub mod layout;
 pub mod root;
 pub mod sector;
 
-pub use entry::{Entry, Seal};
+pub use entry::{Entry, Seal, Versions};

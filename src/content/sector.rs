@@ -96,7 +96,7 @@ pub fn seal_tags(
         let (kind, current, previous) = match entry {
             Entry::Hole => (0, None, None),
             Entry::One(seal) => (1, Some(seal), None),
-            Entry::Two { current, previous } => (2, Some(current), Some(previous)),
+            Entry::Two(versions) => (2, Some(&versions.current), Some(&versions.previous)),
         };
         body[number / 4] |= kind << (6 - 2 * (number % 4));
         let lengths = packed_len(current) << 12 | packed_len(previous);
@@ -131,7 +131,7 @@ pub fn open_tags(
         *entry = match body[number / 4] >> (6 - 2 * (number % 4)) & 3 {
             0 if is_unused(current) && is_unused(previous) => Entry::Hole,
             1 if is_unused(previous) => Entry::One(take_seal(current)),
-            2 => Entry::Two { current: take_seal(current), previous: take_seal(previous) },
+            2 => Entry::two(take_seal(current), take_seal(previous)),
             _ => return Err(SectorError::Malformed),
         };
     }
@@ -265,7 +265,7 @@ mod tests {
     fn entries() -> Entries {
         let mut entries = Entries::default();
         entries[0] = Entry::One(sealed(4096, 1));
-        entries[1] = Entry::Two { current: sealed(1, 3), previous: sealed(4096, 5) };
+        entries[1] = Entry::two(sealed(1, 3), sealed(4096, 5));
         entries[7] = Entry::One(sealed(17, 7));
         entries
     }

@@ -175,8 +175,7 @@ impl<B: Backing> CryptFile<B> {
         let stored = Root(header.root).masked(&self.root_key, &header.root_mask);
         *self.root.lock() = stored;
         if header.committed_size <= FIRST_SEGMENT_CHUNKS * CHUNK as u64 {
-            let mut counted = Root::default();
-            self.segments.first().state.read().members.iter().for_each(|member| counted.toggle(member));
+            let counted = self.segments.first().state.read().root();
             if counted != stored {
                 return Err(FileError::Root);
             }

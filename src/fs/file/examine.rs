@@ -269,7 +269,7 @@ impl<B: Backing> Examination<B> {
         match found {
             ChunkLook::Unknown | ChunkLook::Hole => None,
             ChunkLook::Lost(_) => Some((FileError::Chunk(chunk.0), false)),
-            ChunkLook::Stored(_) if matches!(entry, Some(Entry::Two { .. })) && !is_dirty => {
+            ChunkLook::Stored(_) if matches!(entry, Some(Entry::Two(_))) && !is_dirty => {
                 Some((FileError::Unsettled(chunk.0), true))
             }
             ChunkLook::Stored(seal) if seal.len() != expected && !is_dirty => {

@@ -174,7 +174,7 @@ impl<B: Backing> CryptFile<B> {
         let sectors = chunks.start / CHUNKS_PER_SECTOR..=(chunks.end - 1) / CHUNKS_PER_SECTOR;
         let written = self.write_sectors(segment, state, *sectors.start(), *sectors.end());
         if written.is_err() {
-            state.entries[chunks].copy_from_slice(&before);
+            state.entries[chunks].clone_from_slice(&before);
         }
         written
     }

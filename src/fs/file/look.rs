@@ -13,7 +13,7 @@ use crate::content::layout::{
 };
 use crate::content::root::{self, Root};
 use crate::content::sector::{self, Bits, Entries, Place, SectorBytes, SectorError};
-use crate::content::{Entry, Seal};
+use crate::content::{Entry, Seal, Versions};
 use crate::fs::backing::Backing;
 
 /// A sector as it was found: what it says and its epoch, or that it does not authenticate.
@@ -212,7 +212,8 @@ impl<B: Backing> CryptFile<B> {
         match entry {
             Entry::Hole => ChunkLook::Hole,
             Entry::One(seal) => open(seal).unwrap_or(ChunkLook::Lost(*seal)),
-            Entry::Two { current, previous } => {
+            Entry::Two(versions) => {
+                let Versions { current, previous } = &**versions;
                 open(current).or_else(|| open(previous)).unwrap_or(ChunkLook::Lost(*current))
             }
         }

@@ -175,8 +175,10 @@ impl<B: Backing> CryptFile<B> {
             Entry::Hole => Ok(0),
             Entry::One(seal) => open(seal, plain),
             // A writer leaves none behind: the sector is older than the header.
-            Entry::Two { .. } if !self.is_dirty() => Err(FileError::Unsettled(chunk.0)),
-            Entry::Two { current, previous } => open(current, plain).or_else(|_| open(previous, plain)),
+            Entry::Two(_) if !self.is_dirty() => Err(FileError::Unsettled(chunk.0)),
+            Entry::Two(versions) => {
+                open(&versions.current, plain).or_else(|_| open(&versions.previous, plain))
+            }
         }
     }
 

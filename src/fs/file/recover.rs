@@ -66,7 +66,7 @@ impl<B: Backing> CryptFile<B> {
                 Entry::Hole => true,
                 Entry::One(seal) => seal.len() == chunk(number).len_in(size),
                 // Which version is stored, and so its length, is found out.
-                Entry::Two { .. } => false,
+                Entry::Two(_) => false,
             };
             (0..index.chunks()).filter(|number| !fits(*number)).map(chunk).collect()
         };

@@ -298,11 +298,11 @@ impl<B: Backing> CryptFile<B> {
         let mut touched: Option<Range<usize>> = None;
         for (number, entry) in entries.iter_mut().enumerate() {
             let sector = number / CHUNKS_PER_SECTOR;
-            let stored = look.sectors[sector].as_ref().ok().map(|(_, old)| old[number % CHUNKS_PER_SECTOR]);
+            let stored = look.sectors[sector].as_ref().ok().map(|(_, old)| &old[number % CHUNKS_PER_SECTOR]);
             let chunk = ChunkIndex(index.first_chunk().0 + number as u64);
             *entry = match look.chunks.get(number) {
                 // Behind the end: recovery makes holes of them.
-                None => stored.unwrap_or_default(),
+                None => stored.cloned().unwrap_or_default(),
                 Some(ChunkLook::Hole) => Entry::Hole,
                 Some(ChunkLook::Stored(seal)) => Entry::One(*seal),
                 Some(ChunkLook::Lost(seal)) => {
@@ -312,7 +312,7 @@ impl<B: Backing> CryptFile<B> {
                     Entry::One(Seal::new(rng::bytes(), rng::bytes(), chunk.len_in(size)))
                 }
             };
-            if stored != Some(*entry) {
+            if stored != Some(&*entry) {
                 let range = touched.get_or_insert(sector..sector + 1);
                 range.end = sector + 1;
             }

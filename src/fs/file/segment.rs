@@ -9,12 +9,12 @@ use super::{CryptFile, Durability, FileError, Result};
 use crate::content::Entry;
 use crate::content::keys::SegmentKeys;
 use crate::content::layout::{CHUNKS_PER_SECTOR, SECTOR, SegmentIndex};
-use crate::content::root::{self, Member};
+use crate::content::root::{self, Member, Root};
 use crate::content::sector::{self, Entries, Place, SectorBytes};
 use crate::crypto::{Nonce, rng};
 use crate::fs::backing::Backing;
 
-/// Segments that an open file keeps in memory at most, but for those in use: 4.5 KiB each, so 9 MiB for 512 MiB of content.
+/// Segments that an open file keeps in memory at most, but for those in use: 3.5 KiB each, so 7 MiB for 512 MiB of content.
 const KEPT: usize = 2048;
 
 /// One segment.
@@ -73,9 +73,15 @@ impl SegmentState {
     }
 
     /// The entries of a sector.
-    pub fn sector(&self, sector: usize) -> Entries {
-        let from = sector * CHUNKS_PER_SECTOR;
-        self.entries[from..from + CHUNKS_PER_SECTOR].try_into().expect("a sector has 8 entries")
+    pub fn sector(&self, sector: usize) -> &Entries {
+        self.entries[sector * CHUNKS_PER_SECTOR..].first_chunk().expect("a sector has 8 entries")
+    }
+
+    /// What its sectors, all of them, are in the content root.
+    pub fn root(&self) -> Root {
+        let mut root = Root::default();
+        self.members.iter().for_each(|member| root.toggle(member));
+        root
     }
 
     /// Notes that a sector is on disk as it is here.
@@ -90,7 +96,7 @@ impl SegmentState {
 
     /// Whether an entry of a sector has two versions in memory.
     pub fn has_two(&self, sector: usize) -> bool {
-        self.sector(sector).iter().any(|entry| matches!(entry, Entry::Two { .. }))
+        self.sector(sector).iter().any(|entry| matches!(entry, Entry::Two(_)))
     }
 }
 
@@ -176,7 +182,7 @@ impl<B: Backing> CryptFile<B> {
             let entries = sector::open_tags(&keys.tags, self.file_id(), place, self.sequence(), bytes)
                 .map_err(|error| FileError::Sector(place, error))?;
             let from = number * CHUNKS_PER_SECTOR;
-            state.entries[from..from + CHUNKS_PER_SECTOR].copy_from_slice(&entries);
+            state.entries[from..from + CHUNKS_PER_SECTOR].clone_from_slice(&entries);
             state.members[number] = root::member(&self.root_key, place, bytes);
             if state.has_two(number) {
                 state.unsettled |= 1 << number;
@@ -198,7 +204,7 @@ impl<B: Backing> CryptFile<B> {
         nonce: &Nonce,
     ) -> SectorBytes {
         let place = Place::Tags(segment.index.0, number as u8);
-        sector::seal_tags(&segment.keys.tags, self.file_id(), place, epoch, &state.sector(number), nonce)
+        sector::seal_tags(&segment.keys.tags, self.file_id(), place, epoch, state.sector(number), nonce)
     }
 
     /// A sector's part in the content root.

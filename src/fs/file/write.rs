@@ -13,7 +13,7 @@ use super::{CryptFile, Durability, FileError, Result};
 use crate::content::layout::{
     self, CHUNK, CHUNKS_PER_SECTOR, ChunkIndex, SECTOR, SEGMENT_CHUNKS, SegmentIndex,
 };
-use crate::content::{Entry, Seal};
+use crate::content::{Entry, Seal, Versions};
 use crate::crypto::{NONCE_LEN, rng};
 use crate::envelope::ResizeKind;
 use crate::fs::backing::Backing;
@@ -272,7 +272,7 @@ impl<B: Backing> CryptFile<B> {
             }
             for (number, seal) in chunks.clone().zip(seals) {
                 if let Some(previous) = state.entries[number].newest().copied() {
-                    state.entries[number] = Entry::Two { current: *seal, previous };
+                    state.entries[number] = Entry::two(*seal, previous);
                 }
             }
             self.unsettled.lock().insert(segment.index.0);
@@ -329,7 +329,8 @@ impl<B: Backing> CryptFile<B> {
 
     /// Finds out which of two versions of a chunk is stored. One that neither fits is left as it is: overwriting it whole heals it.
     pub(super) fn resolve(&self, segment: &Segment, state: &mut SegmentState, number: usize) -> Result<()> {
-        let Entry::Two { current, previous } = state.entries[number] else { return Ok(()) };
+        let Entry::Two(versions) = &state.entries[number] else { return Ok(()) };
+        let Versions { current, previous } = **versions;
         let chunk = ChunkIndex(segment.index.first_chunk().0 + number as u64);
         let mut stored = [0; CHUNK];
         let read = self.backing.read_at(chunk.backing_offset(), &mut stored)?;
