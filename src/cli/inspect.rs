@@ -113,8 +113,10 @@ impl Report {
         let id = ring.namespace().key_id_of(&wrapped.key);
         let key = id.and_then(|id| ring.key(id));
         let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
-        let size =
-            if header.dirty { layout::plain_size(ciphertext_size).size } else { header.committed_size };
+        // A new file that nothing was written to is as good as clean (rule 10 of docs/FORMAT.md).
+        let is_new = header.sequence == 1 && ciphertext_size == layout::backing_size(0);
+        let is_dirty = header.dirty && !is_new;
+        let size = if is_dirty { layout::plain_size(ciphertext_size).size } else { header.committed_size };
         Self {
             file_id: header.file_id.to_string(),
             key: wrapped.key.to_string(),
@@ -127,7 +129,7 @@ impl Report {
             suite: "AES_256_GCM",
             size,
             ciphertext_size,
-            state: if header.dirty { "dirty" } else { "clean" },
+            state: if is_dirty { "dirty" } else { "clean" },
             sequence: header.sequence,
             ciphertext,
             volume,

@@ -271,7 +271,7 @@ impl Filesystem {
         };
         // Only a recovery writes.
         let engine = if !identity.claims().dirty { open()? } else { keeping_attributes(inode, &fd, open)? };
-        if identity.claims().dirty && !engine.is_dirty() {
+        if identity.claims().dirty && !engine.is_dirty() && !engine.is_new() {
             self.keys.report(self.volume.id(), &asker.path, Some(lease.key()), &Incident::Recovered);
         }
         let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable });

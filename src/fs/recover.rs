@@ -20,7 +20,7 @@ use crate::envelope::FileId;
 enum Outcome {
     /// It was half written, and is whole and clean.
     Recovered,
-    /// It was committed already; only the list did not say so.
+    /// It was committed already, or not written to yet; only the list did not say so.
     Clean,
     /// It is not there any more, or another file has its name.
     Gone,
@@ -63,20 +63,20 @@ impl Filesystem {
         if identity.file_id() != *file_id {
             return Ok(Outcome::Gone);
         }
-        let outcome = if identity.claims().dirty { Outcome::Recovered } else { Outcome::Clean };
         let asker = self.asker(caller, path.as_os_str());
         let context = self.context(file_id);
         let data_key = self.keys.unwrap(&asker, identity.wrapped(), &context)?;
         let fd = backing.descriptor().clone();
-        with_attributes_kept(&fd, || {
+        let is_new = with_attributes_kept(&fd, || {
             let engine = CryptFile::open(backing, &identity, &data_key, true, self.options.durability);
-            engine.and_then(|engine| engine.commit_clean()).map_err(damaged)
+            engine.and_then(|engine| engine.commit_clean().map(|()| engine.is_new())).map_err(damaged)
         })?;
-        if matches!(outcome, Outcome::Recovered) {
-            let key = &identity.wrapped().key;
-            self.keys.report(self.volume.id(), &asker.path, Some(key), &Incident::Recovered);
+        if !identity.claims().dirty || is_new {
+            return Ok(Outcome::Clean);
         }
-        Ok(outcome)
+        let key = &identity.wrapped().key;
+        self.keys.report(self.volume.id(), &asker.path, Some(key), &Incident::Recovered);
+        Ok(Outcome::Recovered)
     }
 
     /// After `moved` got other names: the list's paths follow them, and what lies beneath them. The rename is done and stays,

@@ -44,6 +44,8 @@ struct Golden {
     sequence: u64,
     flags: u32,
     resize: u32,
+    /// What the writer is to hold to: a strict one makes files clean.
+    durability: Durability,
     make: fn(&Memory, &CryptFile<Memory>),
 }
 
@@ -64,11 +66,12 @@ const fn golden(
         sequence,
         flags: 0,
         resize: 0,
+        durability: Durability::Strict,
         make,
     }
 }
 
-const FILES: [Golden; 9] = [
+const FILES: [Golden; 11] = [
     golden("empty", 1, 0, 1, |_, _| ()),
     golden("five-bytes", 2, 5, 3, |_, file| written(file, 5)),
     golden("three-chunks", 3, 10_000, 3, |_, file| written(file, 10_000)),
@@ -114,6 +117,11 @@ const FILES: [Golden; 9] = [
             file.rewrap(&wrapped(OTHER_KEY, 9)).unwrap();
         })
     },
+    Golden { flags: 1, resize: 1, durability: Durability::Default, ..golden("new", 10, 0, 1, |_, _| ()) },
+    Golden {
+        durability: Durability::Default,
+        ..golden("new-and-written", 11, 5, 2, |_, file| written(file, 5))
+    },
 ];
 
 /// Byte `i` of a plaintext.
@@ -143,7 +151,7 @@ impl Golden {
     fn made_now(&self) -> Vec<u8> {
         let memory = Memory::default();
         let (id, wrapped) = (FileId([self.number; 16]), wrapped(KEY, self.number));
-        let file = CryptFile::create(memory.clone(), id, &wrapped, &data_key(), Durability::Default).unwrap();
+        let file = CryptFile::create(memory.clone(), id, &wrapped, &data_key(), self.durability).unwrap();
         (self.make)(&memory, &file);
         drop(file);
         memory.bytes(0, memory.size() as usize)

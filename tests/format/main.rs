@@ -7,6 +7,7 @@ mod failure;
 mod golden;
 mod memory;
 mod model;
+mod new;
 mod power;
 mod reader;
 mod repair;

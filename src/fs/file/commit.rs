@@ -69,7 +69,7 @@ impl<B: Backing> CryptFile<B> {
         let mut head = self.head.lock();
         let was_noted = std::mem::replace(&mut head.header.synced, true);
         // A run that began meanwhile says so with its next header.
-        if was_noted || head.header.dirty {
+        if was_noted || self.is_dirty() {
             return Ok(());
         }
         let unattested = head.header.unattested;
@@ -176,15 +176,20 @@ impl<B: Backing> CryptFile<B> {
         head.header.wrapped = wrapped.clone();
         for _slot in 0..2 {
             let header = &head.header;
-            let next = NextHeader {
-                dirty: header.dirty,
-                unattested: header.unattested,
-                committed_size: header.committed_size,
-                acknowledged_size: if header.dirty { self.size() } else { header.acknowledged_size },
-                resize: header.resize,
-                target_size: header.target_size,
-            };
-            self.write_head(&mut head, next)?;
+            if self.is_dirty() {
+                let next = NextHeader {
+                    dirty: true,
+                    unattested: header.unattested,
+                    committed_size: header.committed_size,
+                    acknowledged_size: self.size(),
+                    resize: header.resize,
+                    target_size: header.target_size,
+                };
+                self.write_head(&mut head, next)?;
+            } else {
+                let unattested = header.unattested;
+                self.write_clean(&mut head, unattested)?;
+            }
             self.backing.sync()?;
             self.note_durable(&mut head);
         }

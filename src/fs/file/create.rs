@@ -1,13 +1,15 @@
 //! Making and opening files.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::head::Head;
 use super::index::Index;
 use super::segment::{Segment, SegmentState, Segments};
+use super::write::APPEND_AHEAD;
 use super::{CryptFile, Durability, FileError, Result};
+use crate::content::Entry;
 use crate::content::keys::FileKeys;
 use crate::content::layout::{
     CHUNK, CHUNKS_PER_SECTOR, FIRST_SEGMENT_CHUNKS, HEAD_TAGS, PAGE, SECTOR, SegmentIndex, backing_size,
@@ -52,7 +54,8 @@ impl Identity {
 }
 
 impl<B: Backing> CryptFile<B> {
-    /// Writes the head of a new, empty file.
+    /// Writes the head of a new, empty file. It is dirty in a way that permits the first appends, and as good as clean until there is one
+    /// (rule 10): a file that is made and written to has one header less, and one that nobody wrote to is left as it is.
     ///
     /// # Errors
     /// [`FileError::Header`] for a wrapped data key that does not fit; [`FileError::Io`].
@@ -80,16 +83,18 @@ impl<B: Backing> CryptFile<B> {
             page[HEAD_TAGS as usize + number * SECTOR..][..SECTOR].copy_from_slice(&bytes);
         }
         let root_mask = rng::bytes();
+        // In strict mode what a dirty header permits waits until that is on disk, which a file that nobody syncs need not be.
+        let awaits_writes = durability == Durability::Default;
         let header = Header {
             sequence: 1,
-            dirty: false,
+            dirty: awaits_writes,
             unattested: false,
             synced: false,
             file_id,
             committed_size: 0,
             acknowledged_size: 0,
-            resize: ResizeKind::None,
-            target_size: 0,
+            resize: if awaits_writes { ResizeKind::Append } else { ResizeKind::None },
+            target_size: if awaits_writes { APPEND_AHEAD } else { 0 },
             root_mask,
             root: root.masked(&root_key, &root_mask).0,
             wrapped: wrapped.clone(),
@@ -105,7 +110,9 @@ impl<B: Backing> CryptFile<B> {
             run_is_durable: false,
         };
         let first = Segment::known(first, segment_keys, state);
-        Ok(Self::assemble(backing, keys, true, durability, head, first, root))
+        let file = Self::assemble(backing, keys, true, durability, head, first, root);
+        file.dirty.store(false, Ordering::Release);
+        Ok(file)
     }
 
     /// Reads page 0: what the file claims to be, without a key.
@@ -157,12 +164,31 @@ impl<B: Backing> CryptFile<B> {
         *first.state.write() =
             file.open_segment(SegmentIndex(0), &first.keys, &identity.page[HEAD_TAGS as usize..])?;
         drop(first);
-        if file.is_dirty() {
-            file.recover()?
-        } else {
-            file.check_clean()?
+        if !file.is_dirty() {
+            file.check_clean()?;
+        } else if !file.turns_out_new()? {
+            file.recover()?;
         }
         Ok(file)
+    }
+
+    /// Whether a dirty file is new, and nothing was written to it (rule 10); it counts as one without changes then.
+    fn turns_out_new(&self) -> Result<bool> {
+        let header = self.header();
+        if header.sequence != 1 || self.backing.len()? != PAGE {
+            return Ok(false);
+        }
+        let stored = Root(header.root).masked(&self.root_key, &header.root_mask);
+        let is_new = {
+            let first = self.segments.first();
+            let state = first.state.read();
+            state.entries.iter().all(Entry::is_hole) && state.root() == stored
+        };
+        if is_new {
+            *self.root.lock() = stored;
+            self.dirty.store(false, Ordering::Release);
+        }
+        Ok(is_new)
     }
 
     /// A clean file is exactly as long as its header says; and where it has no group, the content root is at hand.

@@ -93,6 +93,11 @@ impl<B: Backing> Examination<B> {
         self.file.header()
     }
 
+    /// Whether it is new, and nothing was written to it yet.
+    pub fn is_new(&self) -> bool {
+        self.is_sound && self.file.is_new()
+    }
+
     /// What is wrong with the file as a whole, so that it cannot be opened as it is; told once.
     pub fn refusal(&mut self) -> Option<Finding> {
         self.refusal.take().map(Finding::of_file)

@@ -73,7 +73,7 @@ impl<B: Backing> CryptFile<B> {
     pub(super) fn acknowledge(&self, size: u64) -> Result<()> {
         let known = {
             let head = self.head.lock();
-            head.header.dirty && head.header.acknowledged_size == size
+            self.is_dirty() && head.header.dirty && head.header.acknowledged_size == size
         };
         if known { Ok(()) } else { self.announce(ResizeKind::None, size, 0) }
     }

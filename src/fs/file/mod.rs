@@ -106,6 +106,11 @@ impl<B: Backing> CryptFile<B> {
         self.dirty.load(Ordering::Acquire)
     }
 
+    /// Whether it is new, and nothing was written to it yet (rule 10): its header is dirty, and it is as good as clean.
+    pub fn is_new(&self) -> bool {
+        self.head.lock().header.dirty && !self.is_dirty()
+    }
+
     /// Whether it can be written.
     pub fn is_writable(&self) -> bool {
         self.writable

@@ -110,7 +110,7 @@ pub fn repair<B: Backing + Clone>(backing: B, identity: &Identity, data_key: &Da
     let mut done = Vec::new();
     if seen.needs_mending() {
         seen.mend(backing.clone(), identity, data_key, &mut done)?;
-    } else if header.dirty {
+    } else if header.dirty && !seen.examination.is_new() {
         drop(CryptFile::open(backing.clone(), identity, data_key, true, Durability::Default)?);
         done.push(Done::Recovered);
     }

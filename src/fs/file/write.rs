@@ -19,7 +19,7 @@ use crate::envelope::ResizeKind;
 use crate::fs::backing::Backing;
 
 /// How far ahead of its end a growing file announces its growth, in bytes: so often a header is written.
-const APPEND_AHEAD: u64 = 64 * 1024 * 1024;
+pub(super) const APPEND_AHEAD: u64 = 64 * 1024 * 1024;
 
 /// Where the bytes of a write come from.
 #[derive(Clone, Copy)]
@@ -128,6 +128,8 @@ impl<B: Backing> CryptFile<B> {
             head.header.dirty && head.header.resize == ResizeKind::Append && head.header.target_size >= end
         };
         if announced {
+            // A new file's header has permitted it, and until now nothing had changed.
+            self.dirty.store(true, Ordering::Release);
             return Ok(());
         }
         let target = end.saturating_add(APPEND_AHEAD).min(layout::MAX_SIZE);
