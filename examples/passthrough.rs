@@ -155,7 +155,7 @@ impl fuser::Filesystem for Passthrough {
         ] {
             let _ = config.add_capabilities(wanted);
         }
-        let _ = config.set_max_write(1 << 20);
+        let _ = config.set_max_write(256 << 10);
         if let Err(most) = config.set_max_readahead(1 << 20) {
             let _ = config.set_max_readahead(most);
         }
@@ -459,8 +459,7 @@ fn main() -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let filesystem = Passthrough::new(rustix::fs::open(&dir, flags, Mode::empty())?);
     let mut config = fuser::Config::default();
-    config.mount_options =
-        vec![MountOption::FSName("passthrough".to_owned()), MountOption::DefaultPermissions];
+    config.mount_options = vec![MountOption::FSName("passthrough".to_owned())];
     config.acl = SessionACL::Owner;
     config.n_threads = Some(std::thread::available_parallelism().map_or(3, |cores| cores.get() + 1).max(3));
     config.clone_fd = true;
