@@ -55,7 +55,9 @@ fn again(table: Table, row: &Row) -> Option<Row> {
         Table::Materials => rows::material_record(row).map(|record| rows::material_row(&record)),
         Table::Aliases => rows::alias_record(row).map(|record| rows::alias_row(&record)),
         Table::Tombstones => rows::tombstone_record(row).map(|record| rows::tombstone_row(&record)),
-        Table::Grants | Table::Tags | Table::Alarms | Table::Volumes => None,
+        Table::Grants => rows::grant_record(row).map(|record| rows::grant_row(&record)),
+        Table::Tags => rows::tag_record(row).map(|tag| rows::tag_row(tag.key, &tag.tag, &tag.value)),
+        Table::Alarms | Table::Volumes => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! (CreateKey, ListKeys, ListAliases, ListRetirableGrants, GenerateRandom) are IAM's to allow on AWS; there is no IAM here, and every
 //! principal of the account may.
 
+use super::grant::GrantRecord;
 use super::key::Key;
 use super::policy::{Ask, Context, Decision, Who};
 use super::ring::Keyring;
@@ -55,29 +56,72 @@ pub fn authorize(ring: &Keyring, caller: &Caller, key: &Key, act: Act<'_>) -> Re
     if key.record.policy.is_none() {
         return Ok(());
     }
-    let arn = ring.namespace().key_arn(key.record.id);
-    let account = &ring.namespace().account;
-    let who = Who::Known { arn: &caller.principal, account };
-    let ask = act.ask(ring, arn.as_str(), who, is_for_file(&caller.via));
-    match decide(key, &ask) {
-        Decision::Allowed => Ok(()),
-        refusal => {
-            let action = act.action;
-            let because = match refusal {
-                Decision::Denied => "with an explicit deny in a resource-based policy".to_owned(),
-                Decision::NotAllowed | Decision::Allowed => {
-                    format!("because no resource-based policy allows the kms:{action} action")
-                }
-            };
-            Err(KmsError::new(
-                AwsError::AccessDenied,
-                format!(
-                    "User: {} is not authorized to perform: kms:{action} on resource: {arn} {because}",
-                    caller.principal
-                ),
-            ))
+    asking(ring, caller, key, act, |ask| decide(key, ask))
+}
+
+/// Whether `caller` may make `grant`. Who may by a grant of his own makes none that allows more than that one does.
+///
+/// # Errors
+/// As [`authorize`].
+pub fn authorize_grant(
+    ring: &Keyring,
+    caller: &Caller,
+    key: &Key,
+    act: Act<'_>,
+    grant: &GrantRecord,
+) -> Result<(), KmsError> {
+    asking(ring, caller, key, act, |ask| match by_policy(key, ask) {
+        Decision::NotAllowed if key.grants.allowing(ask).any(|parent| parent.covers(grant)) => {
+            Decision::Allowed
         }
-    }
+        decision => decision,
+    })
+}
+
+/// Whether `caller` may end `grant`: the account, and whom the grant itself lets. A policy cannot give that, and can deny it.
+///
+/// # Errors
+/// As [`authorize`].
+pub fn authorize_retirement(
+    ring: &Keyring,
+    caller: &Caller,
+    key: &Key,
+    grant: &GrantRecord,
+) -> Result<(), KmsError> {
+    let act = Act::of(Operation::RetireGrant);
+    asking(ring, caller, key, act, |ask| match by_policy(key, ask) {
+        Decision::Denied => Decision::Denied,
+        Decision::Allowed | Decision::NotAllowed => {
+            let is_account = caller.principal == owner(ring);
+            if is_account || grant.lets_retire(ask.who) { Decision::Allowed } else { Decision::NotAllowed }
+        }
+    })
+}
+
+/// The principal that the home's owner is.
+fn owner(ring: &Keyring) -> String {
+    format!("arn:aws:iam::{}:root", ring.namespace().account)
+}
+
+fn asking(
+    ring: &Keyring,
+    caller: &Caller,
+    key: &Key,
+    act: Act<'_>,
+    decide: impl FnOnce(&Ask<'_>) -> Decision,
+) -> Result<(), KmsError> {
+    let arn = ring.namespace().key_arn(key.record.id);
+    let who = Who::Known { arn: &caller.principal, account: &ring.namespace().account };
+    let action = act.action;
+    let because = match decide(&act.ask(ring, arn.as_str(), who, is_for_file(&caller.via))) {
+        Decision::Allowed => return Ok(()),
+        Decision::Denied => "with an explicit deny in a resource-based policy".to_owned(),
+        Decision::NotAllowed => format!("because no resource-based policy allows the kms:{action} action"),
+    };
+    let user = &caller.principal;
+    let message =
+        format!("User: {user} is not authorized to perform: kms:{action} on resource: {arn} {because}");
+    Err(KmsError::new(AwsError::AccessDenied, message))
 }
 
 /// Whether anybody who can use a mount may open data keys under `key`: `users` by principal, or any user of the machine.
@@ -90,14 +134,24 @@ pub fn anybody_may_decrypt(ring: &Keyring, key: &Key, users: Option<&str>) -> bo
     if let Some(user) = users {
         return known(user);
     }
-    let owner = format!("arn:aws:iam::{account}:root");
     let of_machine = format!("arn:aws:iam::{account}:user/");
-    known(&owner)
+    known(&owner(ring))
         || may(Who::Stranger { account })
-        || policy.allowed_by_name().filter(|arn| arn.starts_with(&of_machine)).any(known)
+        || policy
+            .allowed_by_name()
+            .chain(key.grants.grantees())
+            .filter(|arn| arn.starts_with(&of_machine))
+            .any(known)
 }
 
 fn decide(key: &Key, ask: &Ask<'_>) -> Decision {
+    match by_policy(key, ask) {
+        Decision::NotAllowed if key.grants.allowing(ask).next().is_some() => Decision::Allowed,
+        decision => decision,
+    }
+}
+
+fn by_policy(key: &Key, ask: &Ask<'_>) -> Decision {
     match &key.record.policy {
         None => Decision::Allowed,
         Some(policy) => policy.decide(ask),

@@ -30,6 +30,10 @@ pub enum AwsError {
     InvalidAliasName,
     /// An ARN that cannot be.
     InvalidArn,
+    /// A text that can be no grant's id.
+    InvalidGrantId,
+    /// A text that can be no grant's token.
+    InvalidGrantToken,
     /// A ciphertext that does not open. It never says why.
     InvalidCiphertext,
     /// An import token of another key, or no import token at all.
@@ -52,6 +56,8 @@ pub enum AwsError {
     NotFound,
     /// The request is not of the right shape.
     Serialization,
+    /// Tags that cannot be given.
+    Tag,
     /// An operation of that name does not exist.
     UnknownOperation,
     /// The key, or this version, does not support the operation.
@@ -75,6 +81,8 @@ impl AwsError {
             Self::IncorrectKeyMaterial => "IncorrectKeyMaterialException",
             Self::InvalidAliasName => "InvalidAliasNameException",
             Self::InvalidArn => "InvalidArnException",
+            Self::InvalidGrantId => "InvalidGrantIdException",
+            Self::InvalidGrantToken => "InvalidGrantTokenException",
             Self::InvalidCiphertext => "InvalidCiphertextException",
             Self::InvalidImportToken => "InvalidImportTokenException",
             Self::InvalidKeyUsage => "InvalidKeyUsageException",
@@ -86,6 +94,7 @@ impl AwsError {
             Self::NotAuthorized => "NotAuthorizedException",
             Self::NotFound => "NotFoundException",
             Self::Serialization => "SerializationException",
+            Self::Tag => "TagException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::UnsupportedOperation => "UnsupportedOperationException",
             Self::Validation => "ValidationException",

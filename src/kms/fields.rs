@@ -4,6 +4,8 @@
 //! (`SerializationException`); members out of range are all counted (`2 validation errors detected: ...`). What was read
 //! is kept for the audit log, except blobs: those may be secret.
 
+mod lists;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 

@@ -275,11 +275,14 @@ fn explain(ring: &Keyring, only: Option<&str>, key: &str, error: &KmsError) -> D
         | AwsError::InvalidAliasName
         | AwsError::InvalidArn
         | AwsError::InvalidImportToken
+        | AwsError::InvalidGrantId
+        | AwsError::InvalidGrantToken
         | AwsError::InvalidKeyUsage
         | AwsError::InvalidMarker
         | AwsError::LimitExceeded
         | AwsError::MalformedPolicyDocument
         | AwsError::Serialization
+        | AwsError::Tag
         | AwsError::UnknownOperation
         | AwsError::UnsupportedOperation
         | AwsError::Validation => DataKeyError::Failed(error.to_string()),

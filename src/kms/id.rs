@@ -57,14 +57,7 @@ impl MaterialId {
 
     /// Reads the canonical text form and no other.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; MATERIAL_ID_LEN];
-        if text.len() != 2 * MATERIAL_ID_LEN {
-            return None;
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
-        }
-        Some(Self(bytes))
+        from_hex(text).map(Self)
     }
 
     /// Its bytes.
@@ -74,6 +67,41 @@ impl MaterialId {
 }
 
 impl fmt::Display for MaterialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The id of a grant: 32 random bytes, in text 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantId([u8; GrantId::LEN]);
+
+impl GrantId {
+    /// Bytes of an id.
+    pub const LEN: usize = 32;
+
+    /// A fresh id.
+    pub fn random() -> Self {
+        Self(rng::bytes())
+    }
+
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the canonical text form and no other.
+    pub fn parse(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Display for GrantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -147,6 +175,17 @@ impl Namespace {
         let resource = resource.strip_prefix(self.account.as_str())?.strip_prefix(":key/")?;
         KeyId::parse(resource)
     }
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+    }
+    Some(bytes)
 }
 
 const fn digit(byte: u8) -> Option<u8> {

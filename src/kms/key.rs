@@ -1,7 +1,9 @@
 //! What the service knows of a key: its record, its backing keys, its aliases, and what is left after its deletion.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::grant::Grants;
 use super::id::{AliasName, KeyId, MaterialId};
 use super::material::SealedMaterial;
 use super::policy::Policy;
@@ -155,9 +157,18 @@ pub struct Key {
     pub record: KeyRecord,
     /// The backing keys in the order of their versions.
     pub materials: Vec<Arc<MaterialRecord>>,
+    /// Who may use it beside those whom its policy lets.
+    pub grants: Arc<Grants>,
+    /// Its tags.
+    pub tags: Arc<BTreeMap<String, String>>,
 }
 
 impl Key {
+    /// A key without material, grants and tags.
+    pub fn new(record: KeyRecord) -> Self {
+        Self { record, materials: Vec::new(), grants: Arc::default(), tags: Arc::default() }
+    }
+
     /// The backing key that encrypts, also while its bytes are not there; `None` for a key that never had any.
     pub fn current(&self) -> Option<&Arc<MaterialRecord>> {
         self.materials.iter().rev().find(|material| !material.is_pending())
@@ -214,6 +225,17 @@ pub struct AliasRecord {
     pub created: Timestamp,
     /// When it was last pointed at a key.
     pub updated: Timestamp,
+}
+
+/// A tag of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRecord {
+    /// The key.
+    pub key: KeyId,
+    /// The tag's name.
+    pub tag: String,
+    /// Its value, which may be empty.
+    pub value: String,
 }
 
 /// What stays of a destroyed key (rule DEL-3).

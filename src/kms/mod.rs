@@ -15,6 +15,7 @@ pub mod due;
 pub mod error;
 pub mod fields;
 pub mod files;
+pub mod grant;
 pub mod id;
 pub mod import;
 pub mod key;

@@ -60,6 +60,7 @@ operations! {
     DeleteImportedKeyMaterial: "Takes imported material away.",
     CreateKey: "Makes a key.",
     ListKeys: "The keys of the account.",
+    ListRetirableGrants: "The grants that a principal may end.",
     GenerateRandom: "Random bytes.",
 }
 
@@ -100,14 +101,15 @@ impl Operation {
             | Self::ListKeyPolicies
             | Self::CreateKey
             | Self::ListKeys
-            | Self::GenerateRandom => true,
-            Self::CreateGrant
+            | Self::ListRetirableGrants
+            | Self::CreateGrant
             | Self::ListGrants
-            | Self::ListResourceTags
             | Self::RetireGrant
             | Self::RevokeGrant
+            | Self::ListResourceTags
             | Self::TagResource
-            | Self::UntagResource => false,
+            | Self::UntagResource
+            | Self::GenerateRandom => true,
         }
     }
 
@@ -145,6 +147,7 @@ impl Operation {
             | Self::ListKeyRotations
             | Self::CreateKey
             | Self::ListKeys
+            | Self::ListRetirableGrants
             | Self::GenerateRandom => true,
             Self::PutKeyPolicy
             | Self::DeleteAlias
@@ -184,6 +187,7 @@ impl Operation {
             | Self::ListKeyRotations
             | Self::GetParametersForImport
             | Self::ListKeys
+            | Self::ListRetirableGrants
             | Self::GenerateRandom => true,
             Self::CreateGrant
             | Self::PutKeyPolicy

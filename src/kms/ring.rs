@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::KmsError;
 pub use super::clock_guard::ClockRecord;
-use super::id::{AliasName, KeyId, MaterialId, Namespace};
-use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, Tombstone};
+use super::grant::GrantRecord;
+use super::id::{AliasName, GrantId, KeyId, MaterialId, Namespace};
+use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, TagRecord, Tombstone};
 use crate::clock::Timestamp;
 
 /// Everything that the service knows at one instant.
@@ -117,6 +118,18 @@ impl Keyring {
             Change::RemoveAlias(name) => {
                 self.aliases.remove(name);
             }
+            Change::PutGrant(grant) => {
+                self.change_key(grant.key, |key| Arc::make_mut(&mut key.grants).put(grant));
+            }
+            Change::RemoveGrant(key, id) => {
+                self.change_key(*key, |key| Arc::make_mut(&mut key.grants).remove(*id));
+            }
+            Change::PutTag(TagRecord { key, tag, value }) => self.change_key(*key, |key| {
+                Arc::make_mut(&mut key.tags).insert(tag.clone(), value.clone());
+            }),
+            Change::RemoveTag(key, tag) => self.change_key(*key, |key| {
+                Arc::make_mut(&mut key.tags).remove(tag);
+            }),
             Change::DestroyKey(tombstone) => self.destroy_key(tombstone),
             Change::Bury(tombstone) => self.bury(tombstone),
             Change::SetClock(clock) => self.clock = clock.clone(),
@@ -128,7 +141,7 @@ impl Keyring {
     }
 
     fn put_key(&mut self, record: &KeyRecord) {
-        let new = || Arc::new(Key { record: record.clone(), materials: Vec::new() });
+        let new = || Arc::new(Key::new(record.clone()));
         self.keys.entry(record.id).or_insert_with(new);
         self.change_key(record.id, |key| key.record = record.clone());
     }
@@ -177,7 +190,15 @@ pub enum Change {
     PutAlias(AliasRecord),
     /// An alias is removed.
     RemoveAlias(AliasName),
-    /// A key is destroyed with its material and its aliases; the tombstone stays.
+    /// A grant is made or replaced.
+    PutGrant(GrantRecord),
+    /// A grant ends.
+    RemoveGrant(KeyId, GrantId),
+    /// A tag is given or replaced.
+    PutTag(TagRecord),
+    /// A tag is taken away.
+    RemoveTag(KeyId, String),
+    /// A key is destroyed with its material, its aliases, grants and tags; the tombstone stays.
     DestroyKey(Tombstone),
     /// The tombstone of a key that was destroyed before; a store that loads says so, no operation does.
     Bury(Tombstone),
@@ -197,6 +218,10 @@ impl Change {
             Self::PutKey(_)
             | Self::PutAlias(_)
             | Self::RemoveAlias(_)
+            | Self::PutGrant(_)
+            | Self::RemoveGrant(..)
+            | Self::PutTag(_)
+            | Self::RemoveTag(..)
             | Self::Bury(_)
             | Self::SetClock(_) => false,
         }

@@ -155,7 +155,7 @@ const fn permits(operation: Operation, origin: Origin) -> [Permit; KeyState::ALL
         (O::GetParametersForImport | O::ImportKeyMaterial, Origin::External) => [OK, OK, INV, OK, UNS],
         (O::DeleteImportedKeyMaterial, Origin::AwsKms) => [UNS, UNS, UNS, UNS, UNS],
         (O::DeleteImportedKeyMaterial, Origin::External) => [OK, OK, OK, OK, UNS],
-        (O::CreateKey | O::ListKeys | O::GenerateRandom, _) => [OK, OK, OK, OK, OK],
+        (O::CreateKey | O::ListKeys | O::ListRetirableGrants | O::GenerateRandom, _) => [OK, OK, OK, OK, OK],
     }
 }
 

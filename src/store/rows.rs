@@ -3,18 +3,22 @@
 //! A record has exactly one row, column by column, and a row that authenticates has exactly one record: what is loaded
 //! is written back to compare.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::Value;
 
 use crate::clock::Timestamp;
+use crate::context::EncryptionContext;
 use crate::datakey::KeyArn;
-use crate::kms::id::{AliasName, KeyId, MaterialId};
+use crate::kms::grant::{Constraints, GrantOperation, GrantRecord};
+use crate::kms::id::{AliasName, GrantId, KeyId, MaterialId};
 use crate::kms::key::{
-    AliasRecord, Imported, KeyManager, KeyRecord, MaterialRecord, RotationKind, RotationSchedule, Tombstone,
+    AliasRecord, Imported, KeyManager, KeyRecord, MaterialRecord, RotationKind, RotationSchedule, TagRecord,
+    Tombstone,
 };
 use crate::kms::material::SealedMaterial;
-use crate::kms::policy::Policy;
+use crate::kms::policy::{NamedPrincipal, Policy};
 use crate::kms::state::{KeyState, Origin};
 
 /// The values of a row in the order of [`Table::columns`], without the MAC.
@@ -316,6 +320,74 @@ pub fn tombstone_record(row: &Row) -> Option<Tombstone> {
         created: time(created)?,
         deleted: time(deleted)?,
     })
+}
+
+/// The row of a grant. Operations are names with commas between them, constraints are JSON.
+pub fn grant_row(grant: &GrantRecord) -> Row {
+    let operations: Vec<_> = grant.operations.iter().map(|operation| operation.name()).collect();
+    let constraints = Value::from((!grant.constraints.is_empty()).then(|| {
+        let pairs =
+            |name: &str, context: &Option<EncryptionContext>| Some((name.to_owned(), context.clone()?));
+        let both = [pairs(EQUALS, &grant.constraints.equals), pairs(SUBSET, &grant.constraints.subset)];
+        let both: BTreeMap<String, EncryptionContext> = both.into_iter().flatten().collect();
+        serde_json::to_string(&both).expect("texts are JSON")
+    }));
+    vec![
+        grant.id.to_string().into(),
+        grant.key.to_string().into(),
+        grant.name.clone().into(),
+        grant.grantee.as_str().to_owned().into(),
+        grant.retiring.as_ref().map(|retiring| retiring.as_str().to_owned()).into(),
+        operations.join(",").into(),
+        constraints,
+        grant.issuer.clone().into(),
+        grant.created.as_millis().into(),
+    ]
+}
+
+const EQUALS: &str = "EncryptionContextEquals";
+const SUBSET: &str = "EncryptionContextSubset";
+
+/// The grant of a row; `None` where the row is not one that [`grant_row`] writes.
+pub fn grant_record(row: &Row) -> Option<GrantRecord> {
+    let [id, key, name, grantee, retiring, operations, constraints, issuer, created] = row.as_slice() else {
+        return None;
+    };
+    let record = GrantRecord {
+        id: GrantId::parse(text(id)?)?,
+        key: KeyId::parse(text(key)?)?,
+        name: optional(name, text)?.map(str::to_owned),
+        grantee: NamedPrincipal::parse(text(grantee)?)?,
+        retiring: optional(retiring, |value| NamedPrincipal::parse(text(value)?))?,
+        operations: text(operations)?.split(',').map(GrantOperation::from_name).collect::<Option<_>>()?,
+        constraints: optional(constraints, |value| read_constraints(text(value)?))?.unwrap_or_default(),
+        issuer: text(issuer)?.to_owned(),
+        created: time(created)?,
+    };
+    (grant_row(&record) == *row).then_some(record)
+}
+
+fn read_constraints(text: &str) -> Option<Constraints> {
+    let mut both: BTreeMap<String, EncryptionContext> = serde_json::from_str(text).ok()?;
+    let constraints = Constraints { equals: both.remove(EQUALS), subset: both.remove(SUBSET) };
+    both.is_empty().then_some(constraints)
+}
+
+/// The row of a tag of `key`. Its own key is the key's id and the tag's name.
+pub fn tag_row(key: KeyId, tag: &str, value: &str) -> Row {
+    let id = format!("{key}/{tag}");
+    vec![id.into(), key.to_string().into(), tag.to_owned().into(), value.to_owned().into()]
+}
+
+/// The tag of a row; `None` where the row is not one that [`tag_row`] writes.
+pub fn tag_record(row: &Row) -> Option<TagRecord> {
+    let [_, key, tag, value] = row.as_slice() else { return None };
+    let record = TagRecord {
+        key: KeyId::parse(text(key)?)?,
+        tag: text(tag)?.to_owned(),
+        value: text(value)?.to_owned(),
+    };
+    (tag_row(record.key, &record.tag, &record.value) == *row).then_some(record)
 }
 
 /// A text value.

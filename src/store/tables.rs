@@ -12,6 +12,7 @@ use super::{HomeError, database};
 use crate::clock::Timestamp;
 use crate::kms::clock_guard::{Anchor, ClockRecord};
 use crate::kms::id::Namespace;
+use crate::kms::key::TagRecord;
 use crate::kms::ring::{Change, Keyring};
 
 /// Facts about the home, in the table `meta`.
@@ -116,6 +117,24 @@ impl Writer<'_> {
                 let old = ring.alias(name).map(|old| rows::alias_row(old));
                 self.replace(Table::Aliases, old, None)
             }
+            Change::PutGrant(grant) => {
+                let old = ring.key(grant.key).and_then(|key| key.grants.grant(grant.id));
+                let old = old.map(|old| rows::grant_row(old));
+                self.replace(Table::Grants, old, Some(rows::grant_row(grant)))
+            }
+            Change::RemoveGrant(key, id) => {
+                let old = ring.key(*key).and_then(|key| key.grants.grant(*id));
+                self.replace(Table::Grants, old.map(|old| rows::grant_row(old)), None)
+            }
+            Change::PutTag(TagRecord { key, tag, value }) => {
+                let old = ring.key(*key).and_then(|key| key.tags.get(tag));
+                let old = old.map(|old| rows::tag_row(*key, tag, old));
+                self.replace(Table::Tags, old, Some(rows::tag_row(*key, tag, value)))
+            }
+            Change::RemoveTag(key, tag) => {
+                let old = ring.key(*key).and_then(|known| known.tags.get(tag));
+                self.replace(Table::Tags, old.map(|old| rows::tag_row(*key, tag, old)), None)
+            }
             Change::DestroyKey(tombstone) => {
                 let Some(key) = ring.key(tombstone.key) else { return Ok(()) };
                 for alias in ring.aliases().filter(|alias| alias.key == tombstone.key) {
@@ -123,6 +142,12 @@ impl Writer<'_> {
                 }
                 for material in &key.materials {
                     self.replace(Table::Materials, Some(rows::material_row(material)), None)?;
+                }
+                for grant in key.grants.all() {
+                    self.replace(Table::Grants, Some(rows::grant_row(grant)), None)?;
+                }
+                for (tag, value) in key.tags.iter() {
+                    self.replace(Table::Tags, Some(rows::tag_row(tombstone.key, tag, value)), None)?;
                 }
                 self.replace(Table::Keys, Some(rows::key_row(&key.record)), None)?;
                 self.replace(Table::Tombstones, None, Some(rows::tombstone_row(tombstone)))
@@ -377,7 +402,9 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
                 Table::Materials => rows::material_record(row).map(Change::PutMaterial),
                 Table::Aliases => rows::alias_record(row).map(Change::PutAlias),
                 Table::Tombstones => rows::tombstone_record(row).map(Change::Bury),
-                Table::Grants | Table::Tags | Table::Alarms | Table::Volumes => None,
+                Table::Grants => rows::grant_record(row).map(Change::PutGrant),
+                Table::Tags => rows::tag_record(row).map(Change::PutTag),
+                Table::Alarms | Table::Volumes => None,
             };
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }

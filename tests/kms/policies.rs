@@ -180,6 +180,16 @@ fn operations(key: &Key, alias: &str, blob: &str) -> Vec<(&'static str, Value, &
         ("DisableKeyRotation", json!({"KeyId": id}), &["DisableKeyRotation"]),
         ("GetKeyRotationStatus", json!({"KeyId": id}), &["GetKeyRotationStatus"]),
         ("ListKeyRotations", json!({"KeyId": id}), &["ListKeyRotations"]),
+        ("ListGrants", json!({"KeyId": id}), &["ListGrants"]),
+        (
+            "CreateGrant",
+            json!({"KeyId": id, "GranteePrincipal": BIN_ARN, "Operations": ["DescribeKey"]}),
+            &["CreateGrant"],
+        ),
+        ("RevokeGrant", json!({"KeyId": id, "GrantId": "0".repeat(64)}), &["RevokeGrant"]),
+        ("TagResource", json!({"KeyId": id, "Tags": [{"TagKey": "a", "TagValue": "b"}]}), &["TagResource"]),
+        ("UntagResource", json!({"KeyId": id, "TagKeys": ["a"]}), &["UntagResource"]),
+        ("ListResourceTags", json!({"KeyId": id}), &["ListResourceTags"]),
         ("DisableKey", json!({"KeyId": id}), &["DisableKey"]),
         ("EnableKey", json!({"KeyId": id}), &["EnableKey"]),
         ("ScheduleKeyDeletion", json!({"KeyId": id}), &["ScheduleKeyDeletion"]),
@@ -189,7 +199,9 @@ fn operations(key: &Key, alias: &str, blob: &str) -> Vec<(&'static str, Value, &
 }
 
 /// Operations that no policy is asked about: they name no key, or (ListAliases) are IAM's to allow on AWS.
-const UNASKED: [&str; 4] = ["CreateKey", "ListKeys", "GenerateRandom", "ListAliases"];
+/// RetireGrant is the grant's own to allow: tests/kms/grants.rs.
+const UNASKED: [&str; 6] =
+    ["CreateKey", "ListKeys", "GenerateRandom", "ListAliases", "ListRetirableGrants", "RetireGrant"];
 
 #[test]
 fn pol_1_every_operation_asks_for_its_permission_before_the_state() {
@@ -218,7 +230,10 @@ fn pol_1_every_operation_asks_for_its_permission_before_the_state() {
         let with_lockout = if operation == "PutKeyPolicy" { json!("kms:PutKeyPolicy") } else { json!(held) };
         service.put_policy(&key, json!([owner_alone(), allow(DAEMON_ARN, with_lockout)]));
         let before = service.state(&key);
-        if operation.contains("Import") {
+        if operation == "RevokeGrant" {
+            let refusal = service.refusal_to(DAEMON, operation, request.clone());
+            assert!(refusal.starts_with("NotFoundException: Grant ID 0000"), "{refusal}");
+        } else if operation.contains("Import") {
             // The key is not one for imports; who may not is not told even that.
             let refusal = service.refusal_to(DAEMON, operation, request.clone());
             assert!(

@@ -23,6 +23,13 @@ fn what_is_missing_is_named() {
         ("PutKeyPolicy", &["keyId", "policy"]),
         ("GetKeyPolicy", &["keyId"]),
         ("ListKeyPolicies", &["keyId"]),
+        ("CreateGrant", &["keyId", "granteePrincipal", "operations"]),
+        ("ListGrants", &["keyId"]),
+        ("ListRetirableGrants", &["retiringPrincipal"]),
+        ("RevokeGrant", &["keyId", "grantId"]),
+        ("TagResource", &["keyId", "tags"]),
+        ("UntagResource", &["keyId", "tagKeys"]),
+        ("ListResourceTags", &["keyId"]),
         ("RotateKeyOnDemand", &["keyId"]),
         ("ListKeyRotations", &["keyId"]),
         ("GetKeyRotationStatus", &["keyId"]),
@@ -154,11 +161,7 @@ fn a_request_that_is_no_object_is_refused_whatever_the_operation_needs() {
 #[test]
 fn what_this_version_lacks_is_refused_by_name_and_nothing_is_made() {
     let service = Service::new();
-    for (name, value) in [
-        ("Tags", json!([{"TagKey": "a", "TagValue": "b"}])),
-        ("MultiRegion", json!(true)),
-        ("XksKeyId", json!("x")),
-    ] {
+    for (name, value) in [("MultiRegion", json!(true)), ("XksKeyId", json!("x"))] {
         assert_eq!(
             service.refusal("CreateKey", json!({name: value})),
             format!(

@@ -190,3 +190,43 @@ fn a_file_that_was_left_dirty_is_recovered_when_somebody_who_may_opens_it() {
     );
     assert_eq!(fixture.inspect(&path)["state"], "clean");
 }
+
+#[test]
+fn a_grant_lets_a_user_open_files_until_it_is_revoked_and_takes_descriptors_with_the_last() {
+    let fixture = Fixture::open_to_all();
+    let path = fixture.shared_file("f", b"content");
+    let open = File::open(&path).unwrap();
+    fixture.put_policy(json!([administration()]));
+    assert_eq!(errno(open.read_at(&mut [0], 0)), EACCES);
+    let key = &fixture.key;
+    let create = |who: &str| {
+        let made = fixture.kms(&[
+            "create-grant",
+            "--key-id",
+            key,
+            "--grantee-principal",
+            who,
+            "--operations",
+            "Decrypt",
+            "--constraints",
+            &format!("EncryptionContextSubset={{kmsfs:volume={}}}", volume(&fixture)),
+        ]);
+        made["GrantId"].as_str().unwrap().to_owned()
+    };
+    let id = create(DAEMON);
+    assert_eq!(as_user("daemon", WAYS[0], &path), "ok");
+    assert_eq!(as_user("nobody", WAYS[0], &path), "EACCES");
+    assert_eq!(as_user("daemon", CREATE, &path), "EACCES", "that is GenerateDataKey");
+    fixture.kms(&["revoke-grant", "--key-id", key, "--grant-id", &id]);
+    assert_eq!(as_user("daemon", WAYS[0], &path), "EACCES");
+    let id = create(ROOT);
+    open.read_exact_at(&mut [0; 7], 0).unwrap();
+    assert_eq!(as_user("nobody", WAYS[0], &path), "ok", "the account means all of its users");
+    fixture.kms(&["revoke-grant", "--key-id", key, "--grant-id", &id]);
+    assert_eq!(errno(open.read_at(&mut [0], 0)), EACCES);
+}
+
+fn volume(fixture: &Fixture) -> String {
+    let status: Value = serde_json::from_str(&fixture.ok(&["status", "--json"])).unwrap();
+    status[0]["volumeId"].as_str().unwrap().to_owned()
+}

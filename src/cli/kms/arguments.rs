@@ -309,6 +309,7 @@ impl Words<'_> {
             Kind::Blob => value::blob(&given).map(Value::String),
             Kind::Timestamp => value::timestamp(&given),
             Kind::Map => value::map(&given),
+            Kind::Maps => value::maps(&given),
             Kind::Boolean | Kind::List | Kind::Structures => Err("it takes no single value".to_owned()),
         };
         read.map_err(|why| named(self, why))

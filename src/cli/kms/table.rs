@@ -20,6 +20,8 @@ pub enum Kind {
     Map,
     /// Texts: one after the other, or JSON.
     List,
+    /// A structure of maps: `Name={name=text,...},...` or JSON.
+    Maps,
     /// Structures of texts: `Name=text,...` one after the other, or JSON.
     Structures,
 }
@@ -89,12 +91,26 @@ macro_rules! command {
     (@listed $listed:literal) => { Some($listed) };
 }
 
-static COMMANDS: [Command; 29] = [
+static COMMANDS: [Command; 37] = [
     command!("cancel-key-deletion", CancelKeyDeletion, [KEY_ID]),
     command!(
         "create-alias",
         CreateAlias,
         [must("alias-name", "AliasName", Kind::Text), must("target-key-id", "TargetKeyId", Kind::Text),]
+    ),
+    command!(
+        "create-grant",
+        CreateGrant,
+        [
+            KEY_ID,
+            must("grantee-principal", "GranteePrincipal", Kind::Text),
+            may("retiring-principal", "RetiringPrincipal", Kind::Text),
+            must("operations", "Operations", Kind::List),
+            may("constraints", "Constraints", Kind::Maps),
+            GRANT_TOKENS,
+            may("name", "Name", Kind::Text),
+            DRY_RUN,
+        ]
     ),
     command!(
         "create-key",
@@ -191,6 +207,13 @@ static COMMANDS: [Command; 29] = [
         ]
     ),
     command!("list-aliases", ListAliases, [may("key-id", "KeyId", Kind::Text), LIMIT, MARKER], lists "Aliases"),
+    command!("list-grants", ListGrants, [
+        LIMIT,
+        MARKER,
+        KEY_ID,
+        may("grant-id", "GrantId", Kind::Text),
+        may("grantee-principal", "GranteePrincipal", Kind::Text),
+    ], lists "Grants"),
     command!("list-key-policies", ListKeyPolicies, [KEY_ID, LIMIT, MARKER], lists "PolicyNames"),
     command!("list-key-rotations", ListKeyRotations, [
         KEY_ID,
@@ -199,6 +222,12 @@ static COMMANDS: [Command; 29] = [
         MARKER,
     ], lists "Rotations"),
     command!("list-keys", ListKeys, [LIMIT, MARKER], lists "Keys"),
+    command!("list-resource-tags", ListResourceTags, [KEY_ID, LIMIT, MARKER], lists "Tags"),
+    command!("list-retirable-grants", ListRetirableGrants, [
+        LIMIT,
+        MARKER,
+        must("retiring-principal", "RetiringPrincipal", Kind::Text),
+    ], lists "Grants"),
     command!(
         "put-key-policy",
         PutKeyPolicy,
@@ -224,12 +253,25 @@ static COMMANDS: [Command; 29] = [
             DRY_RUN,
         ]
     ),
+    command!(
+        "retire-grant",
+        RetireGrant,
+        [
+            may("grant-token", "GrantToken", Kind::Text),
+            may("key-id", "KeyId", Kind::Text),
+            may("grant-id", "GrantId", Kind::Text),
+            DRY_RUN,
+        ]
+    ),
+    command!("revoke-grant", RevokeGrant, [KEY_ID, must("grant-id", "GrantId", Kind::Text), DRY_RUN]),
     command!("rotate-key-on-demand", RotateKeyOnDemand, [KEY_ID]),
     command!(
         "schedule-key-deletion",
         ScheduleKeyDeletion,
         [KEY_ID, may("pending-window-in-days", "PendingWindowInDays", Kind::Integer),]
     ),
+    command!("tag-resource", TagResource, [KEY_ID, must("tags", "Tags", Kind::Structures)]),
+    command!("untag-resource", UntagResource, [KEY_ID, must("tag-keys", "TagKeys", Kind::List)]),
     command!(
         "update-alias",
         UpdateAlias,
@@ -244,7 +286,7 @@ static COMMANDS: [Command; 29] = [
 
 /// Operations of AWS KMS that [`Operation`] does not know: what is asymmetric, a MAC, of several regions or of a key store of
 /// one's own (service model `kms/2014-11-01`).
-const OF_AWS_ALONE: [&str; 20] = [
+const OF_AWS_ALONE: [&str; 19] = [
     "connect-custom-key-store",
     "create-custom-key-store",
     "decapsulate",
@@ -258,7 +300,6 @@ const OF_AWS_ALONE: [&str; 20] = [
     "generate-mac",
     "get-key-last-usage",
     "get-public-key",
-    "list-retirable-grants",
     "replicate-key",
     "sign",
     "update-custom-key-store",
@@ -309,6 +350,7 @@ impl Command {
                 Kind::Blob => " BASE64 or fileb://FILE",
                 Kind::Timestamp => " TIME",
                 Kind::Map => " NAME=TEXT,... or JSON",
+                Kind::Maps => " NAME={NAME=TEXT,...},... or JSON",
                 Kind::List => " TEXT ... or JSON",
                 Kind::Structures => " NAME=TEXT,... ... or JSON",
             };

@@ -67,6 +67,33 @@ pub fn map(given: &str) -> Read<Value> {
     pairs(&given).map(Value::Object)
 }
 
+/// `name={name=value,...},...`, or a JSON object of such.
+pub fn maps(given: &str) -> Read<Value> {
+    let given = text(given)?;
+    if given.trim_start().starts_with('{') {
+        return serde_json::from_str(&given).map_err(|error| format!("Invalid JSON: {error}"));
+    }
+    let mut members = Map::new();
+    let mut rest = given.as_str();
+    while !rest.is_empty() {
+        let (name, behind) = rest
+            .split_once("={")
+            .ok_or_else(|| format!("Expected: '={{', received: '{rest}' for input: {given}"))?;
+        let (inner, behind) = behind
+            .split_once('}')
+            .ok_or_else(|| format!("Expected: '}}', received: 'EOF' for input: {given}"))?;
+        if members.insert(name.trim().to_owned(), Value::Object(pairs(inner)?)).is_some() {
+            return Err(format!("Second instance of key \"{}\" encountered for input: {given}", name.trim()));
+        }
+        rest = match behind.strip_prefix(',') {
+            Some(more) => more,
+            None if behind.is_empty() => behind,
+            None => return Err(format!("Expected: ',', received: '{behind}' for input: {given}")),
+        };
+    }
+    Ok(Value::Object(members))
+}
+
 /// Texts, or one JSON list.
 pub fn list(given: &[String]) -> Read<Value> {
     if let [one] = given
@@ -156,6 +183,20 @@ mod tests {
             assert_eq!(map(given).unwrap(), expected, "{given}");
         }
         assert_eq!(map("a=").unwrap(), json!({"a": ""}));
+    }
+
+    #[test]
+    fn maps_in_a_structure_have_braces() {
+        let expected = json!({"EncryptionContextSubset": {"a": "1", "b": "2"}});
+        for given in
+            ["EncryptionContextSubset={a=1,b=2}", r#"{"EncryptionContextSubset": {"a": "1", "b": "2"}}"#]
+        {
+            assert_eq!(maps(given).unwrap(), expected, "{given}");
+        }
+        assert_eq!(maps("a={},b={c=d}").unwrap(), json!({"a": {}, "b": {"c": "d"}}));
+        for given in ["a", "a=b", "a={b", "a={b=c}x", "a={b=c},a={}", "a={b}", "{"] {
+            assert!(maps(given).is_err(), "{given}");
+        }
     }
 
     #[test]

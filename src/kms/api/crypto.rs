@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Context, Decode, Reply, Request};
+use super::{Context, Decode, Reply, Request, would_succeed};
 use crate::context::EncryptionContext;
 use crate::crypto::rng;
 use crate::kms::access::Act;
@@ -142,7 +142,8 @@ impl Common {
             .iter()
             .map(|name| fields.choice_or(name, ALGORITHMS, SYMMETRIC))
             .collect::<Result<_, KmsError>>()?;
-        for name in ["GrantTokens", "Recipient", "DryRunModifiers"] {
+        fields.grant_tokens()?;
+        for name in ["Recipient", "DryRunModifiers"] {
             fields.unsupported(name)?;
         }
         Ok(Self { algorithms, dry_run: fields.flag("DryRun")? })
@@ -161,12 +162,7 @@ impl Common {
 
     /// Answers, unless it was only asked whether it would.
     fn answer(&self, output: &impl Serialize) -> Result<Reply, KmsError> {
-        if self.dry_run {
-            return Err(KmsError::new(
-                AwsError::DryRunOperation,
-                "The request would have succeeded, but the DryRun option is set.",
-            ));
-        }
+        would_succeed(self.dry_run)?;
         Reply::answer(output)
     }
 }

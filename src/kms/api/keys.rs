@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::crypto::SYMMETRIC;
-use super::{Context, Decode, Reply, Request, import, policies};
+use super::{Context, Decode, Reply, Request, import, policies, tags};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;
 use crate::kms::fields::{Fields, not_supported};
@@ -57,6 +57,7 @@ pub(super) struct CreateKey {
     origin: Origin,
     policy: Option<Arc<Policy>>,
     bypasses_lockout_check: bool,
+    tags: Vec<(String, String)>,
 }
 
 impl Decode for CreateKey {
@@ -69,7 +70,8 @@ impl Decode for CreateKey {
         let custom_store = fields.text("CustomKeyStoreId", 1..=64)?;
         let policy = policies::policy_text(fields)?;
         let bypasses_lockout_check = fields.flag("BypassPolicyLockoutSafetyCheck")?;
-        for name in ["Tags", "MultiRegion", "XksKeyId"] {
+        let tags = fields.tags()?.unwrap_or_default();
+        for name in ["MultiRegion", "XksKeyId"] {
             fields.unsupported(name)?;
         }
         fields.finish()?;
@@ -87,7 +89,8 @@ impl Decode for CreateKey {
             (_, store) => return Err(unknown_custom_store(store.as_deref())),
         };
         let policy = policy.as_deref().map(policies::parse).transpose()?;
-        Ok(Self { description, origin, policy, bypasses_lockout_check })
+        tags::check(&tags)?;
+        Ok(Self { description, origin, policy, bypasses_lockout_check, tags })
     }
 }
 
@@ -133,13 +136,14 @@ impl Request for CreateKey {
             Origin::AwsKms => Some(first_material(record.id, cx.sealer)),
             Origin::External => None,
         };
-        let key = Key { record, materials: material.into_iter().map(Into::into).collect() };
+        let key = Key { materials: material.into_iter().map(Into::into).collect(), ..Key::new(record) };
         if !self.bypasses_lockout_check {
             policies::check_lockout(cx, &key)?;
         }
         cx.touched.borrow_mut().push(cx.arn(&key));
         let mut changes = vec![Change::PutKey(key.record.clone())];
         changes.extend(key.materials.iter().map(|material| Change::PutMaterial(material.as_ref().clone())));
+        changes.extend(tags::put(key.record.id, &self.tags));
         let described = Described { key_metadata: KeyMetadata::of(&key, cx.ring.namespace()) };
         Ok(Reply { changes, ..Reply::answer(&described)? })
     }
@@ -197,7 +201,7 @@ pub(super) struct DescribeKey {
 impl Decode for DescribeKey {
     fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
         let key_id = fields.key_id("KeyId")?;
-        fields.unsupported("GrantTokens")?;
+        fields.grant_tokens()?;
         Ok(Self { key_id })
     }
 }

@@ -152,7 +152,7 @@ pub(super) fn transition(
         reply.changes.push(Change::PutKey(record.clone()));
     }
     if matches!(event, Event::Enable | Event::CancelDeletion) {
-        let moved = Key { record, materials: key.materials.clone() };
+        let moved = Key { record, ..key.clone() };
         catch_up(cx, &moved, &mut reply);
     }
     Ok(reply)

@@ -5,11 +5,13 @@
 
 mod aliases;
 pub(super) mod crypto;
+mod grants;
 mod import;
 mod keys;
 mod life;
 mod policies;
 mod rotation;
+mod tags;
 
 pub(super) use keys::managed_key;
 
@@ -22,7 +24,7 @@ use serde_json::Value;
 use super::access::{self, Act};
 use super::clock_guard::Times;
 use super::error::Cause;
-use super::fields::{Fields, not_supported};
+use super::fields::Fields;
 use super::id::{KeyId, MaterialId};
 use super::key::{Key, KeyManager};
 use super::material::Sealer;
@@ -89,7 +91,7 @@ impl<'a> Context<'a> {
     }
 
     /// Notes that the operation concerns a key.
-    fn touch(&self, arn: &KeyArn) {
+    pub fn touch(&self, arn: &KeyArn) {
         if !self.touched.borrow().contains(arn) {
             self.touched.borrow_mut().push(arn.clone());
         }
@@ -200,14 +202,24 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::PutKeyPolicy => read::<policies::PutKeyPolicy>(fields),
         Operation::GetKeyPolicy => read::<policies::GetKeyPolicy>(fields),
         Operation::ListKeyPolicies => read::<policies::ListKeyPolicies>(fields),
-        Operation::CreateGrant
-        | Operation::ListGrants
-        | Operation::ListResourceTags
-        | Operation::RetireGrant
-        | Operation::RevokeGrant
-        | Operation::TagResource
-        | Operation::UntagResource => Err(not_supported(operation.name())),
+        Operation::CreateGrant => read::<grants::CreateGrant>(fields),
+        Operation::ListGrants => read::<grants::ListGrants>(fields),
+        Operation::ListRetirableGrants => read::<grants::ListRetirableGrants>(fields),
+        Operation::RetireGrant => read::<grants::RetireGrant>(fields),
+        Operation::RevokeGrant => read::<grants::RevokeGrant>(fields),
+        Operation::TagResource => read::<tags::TagResource>(fields),
+        Operation::UntagResource => read::<tags::UntagResource>(fields),
+        Operation::ListResourceTags => read::<tags::ListResourceTags>(fields),
     }
+}
+
+/// Ends a request that only asked whether it would succeed.
+fn would_succeed(dry_run: bool) -> Result<(), KmsError> {
+    if dry_run {
+        let message = "The request would have succeeded, but the DryRun option is set.";
+        return Err(KmsError::new(AwsError::DryRunOperation, message));
+    }
+    Ok(())
 }
 
 fn json(output: &impl Serialize) -> Result<Value, KmsError> {

@@ -16,7 +16,7 @@ mod principal;
 use std::fmt;
 
 pub use condition::Context;
-pub use principal::{Principal, Who};
+pub use principal::{NamedPrincipal, Principal, Who};
 
 use condition::Condition;
 use pattern::Pattern;

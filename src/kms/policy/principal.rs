@@ -85,6 +85,35 @@ impl Principal {
     }
 }
 
+/// A principal by its ARN, as somebody wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPrincipal {
+    text: String,
+    principal: Principal,
+}
+
+impl NamedPrincipal {
+    /// Reads an ARN; `None` as of [`Principal::parse`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self { text: text.to_owned(), principal: Principal::parse(text)? })
+    }
+
+    /// The ARN as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whom it means.
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Whether `who` is meant.
+    pub fn includes(&self, who: Who<'_>) -> bool {
+        self.principal.includes(who)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,7 +108,7 @@ const RULES: &[Rule] = &[
     (&["DeleteImportedKeyMaterial"], Some(Origin::External),
         ["ok", "ok", "ok", "ok"], "unsupported"),
     // Operations that name no key.
-    (&["CreateKey", "ListKeys", "GenerateRandom"], None, ["ok", "ok", "ok", "ok"], "ok"),
+    (&["CreateKey", "ListKeys", "ListRetirableGrants", "GenerateRandom"], None, ["ok", "ok", "ok", "ok"], "ok"),
 ];
 
 #[test]
