@@ -248,6 +248,15 @@ impl<'a> AuditEvent<'a> {
         }
     }
 
+    /// The record of what the audit log says about itself, such as that it goes on after a kill.
+    pub fn of_log(scene: &Scene<'a>, name: &'a str, said: &'a Map<String, Value>) -> Self {
+        Self {
+            request_parameters: Some(Parameters::Read(said)),
+            read_only: true,
+            ..Self::bare(scene, name, "AwsServiceEvent", &[])
+        }
+    }
+
     /// The record of what a caller did to the home itself, such as giving it another unlock slot.
     pub fn of_home(scene: &Scene<'a>, caller: &'a Caller, done: &'a HomeEvent) -> Self {
         Self {
@@ -291,6 +300,11 @@ impl<'a> AuditEvent<'a> {
             recipient_account_id: account,
             event_category: "Management",
         }
+    }
+
+    /// Where and when it happened.
+    pub fn scene(&self) -> Scene<'a> {
+        Scene { account: self.recipient_account_id, region: self.aws_region, now: self.event_time }
     }
 
     /// Whether it leaves every key as it was.

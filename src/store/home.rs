@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use super::audit::FileAuditLog;
 use super::root::RootKey;
 use super::slots::NewSlot;
 use super::sqlite::SqliteStore;
 use super::unlock::{self, Key, KeyFiles};
-use super::{HomeError, audit, database, migrations, place, setup, tables};
+use super::{HomeError, database, migrations, place, records, setup, tables};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
@@ -51,6 +52,7 @@ pub struct Home {
     principals: Arc<Users>,
     authenticator: Arc<VolumeKey>,
     root: RootKey,
+    log: Arc<FileAuditLog>,
 }
 
 impl std::fmt::Debug for Home {
@@ -119,11 +121,15 @@ impl Home {
         migrations::migrate(&mut connection, &path)?;
         migrations::check_schema(&connection, &path)?;
         let root = unlock::unlock(&tables::slots(&connection, &path)?, key)?;
-        let store = Arc::new(SqliteStore::new(&path, connection, root.ledger())?);
-        let log = dir.join(audit::FILE_NAME);
-        let log = audit::FileAuditLog::open(&log).map_err(|error| HomeError::Io(log, error))?;
+        let store = Arc::new(SqliteStore::new(
+            &path,
+            connection,
+            root.ledger(),
+            records::seen_generation(&dir, &root)?,
+        )?);
+        let log = records::open(&dir, &root, &store, &*clock)?;
         let ring = store.ring().map_err(from_failure(&path))?;
-        let kms = Kms::new(store.clone(), root.sealer(), clock, Arc::new(log));
+        let kms = Kms::new(store.clone(), root.sealer(), clock, log.clone());
         let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
         let namespace = ring.namespace();
         Ok(Self {
@@ -135,6 +141,7 @@ impl Home {
             authenticator: Arc::new(VolumeKey { key: root.volumes(), home: store.home_id()? }),
             root,
             store,
+            log,
             dir,
         })
     }
@@ -147,6 +154,11 @@ impl Home {
     /// The keyring, with this module's errors.
     pub(super) fn ring(&self) -> Result<Arc<Keyring>, HomeError> {
         self.store.ring().map_err(from_failure(&self.dir.join(database::FILE_NAME)))
+    }
+
+    /// The audit log, for who reads it.
+    pub fn log(&self) -> &FileAuditLog {
+        &self.log
     }
 
     /// The store, for the same.

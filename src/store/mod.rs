@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! HOME/keys.db      the keyring, sealed and authenticated under the root key (SQLite, WAL)
-//! HOME/audit.log    one JSON line a record
+//! HOME/audit.log    one JSON line a record, chained; `audit.log.000001` and so on when it was full
+//! HOME/audit.head   how far the chain goes
 //! HOME/run/         control sockets of mounts
 //! ```
 //!
@@ -20,6 +21,7 @@ mod keyfile;
 mod ledger;
 mod migrations;
 mod place;
+mod records;
 mod root;
 #[doc(hidden)]
 pub mod rows;

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::HomeError;
+use super::audit::chain::{CHAIN_ID_LEN, ChainKeys};
 use super::ledger::LedgerKeys;
 use super::slot::{Slot, SlotKind, SlotSecret};
 use crate::clock::Timestamp;
@@ -79,6 +80,11 @@ impl RootKey {
     /// Authenticates the records of volumes.
     pub fn volumes(&self) -> MacKey {
         MacKey::new(&self.sub_key(b"kmsfs volumes 1"))
+    }
+
+    /// The keys of one chain of the audit log.
+    pub fn audit(&self, chain: [u8; CHAIN_ID_LEN]) -> ChainKeys {
+        ChainKeys::new(chain, &kdf::derive(self.0.expose(), &chain, &[b"kmsfs audit 1"]))
     }
 
     /// Seals one backup of the home.

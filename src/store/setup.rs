@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::types::Value;
 use zeroize::Zeroizing;
 
 use super::home::{RUN_DIR, SetupOptions};
@@ -15,6 +16,8 @@ use super::slots::NewSlot;
 use super::tables::{self, fact};
 use super::{HomeError, audit, database, keyfile, migrations, place};
 use crate::clock::Clock;
+use crate::crypto::rng;
+use crate::kms::audit::Scene;
 use crate::kms::clock_guard::{Anchor, Reading};
 
 /// Makes a home in `dir`; its root key, with which it can be opened at once.
@@ -151,22 +154,27 @@ fn fill(
         rows.push((Table::Meta, meta_row(fact::LEGACY_WRAPPING, 1_i64.into())));
     }
     rows.extend(slots.iter().map(|slot| (Table::Slots, slot.row())));
+    let chain = rng::bytes();
+    let facts: [(&str, Value); 2] =
+        [(fact::AUDIT_CHAIN, Value::Blob(chain.to_vec())), (fact::AUDIT_NUMBER, 1_i64.into())];
+    rows.extend(facts.map(|(name, value)| (Table::Meta, meta_row(name, value))));
     tables::write_first(&mut connection, &path, &root.ledger(), &rows)?;
+    let scene = Scene { account: &options.account, region: &options.region, now: reading.clock };
+    // Before the first generation there is none.
+    let begun = audit::begin(waiting, &root.audit(chain), &scene, 0);
+    begun.map_err(|error| HomeError::Io(waiting.join(audit::FILE_NAME), error))?;
     match database::truncate_log(&connection, &path)? {
         true => Ok(()),
         false => Err(HomeError::Busy(path)),
     }
 }
 
-/// Everything of a home but for the database: the directory of sockets, and an audit log without lines.
+/// Everything of a home but for the database and the audit log: the directory of sockets.
 ///
 /// # Errors
 /// [`HomeError::Io`].
 pub fn fill_around(waiting: &Path) -> Result<(), HomeError> {
     let io = |path: &Path, error| HomeError::Io(path.to_owned(), error);
     let run = waiting.join(RUN_DIR);
-    DirBuilder::new().mode(0o700).create(&run).map_err(|error| io(&run, error))?;
-    let log = waiting.join(audit::FILE_NAME);
-    audit::FileAuditLog::open(&log).map_err(|error| io(&log, error))?;
-    Ok(())
+    DirBuilder::new().mode(0o700).create(&run).map_err(|error| io(&run, error))
 }

@@ -4,12 +4,13 @@
 //! committed, `PRAGMA data_version` whether another process has, and the file's stamp whether it was written to or replaced; as
 //! long as neither is, the keyring in memory is the database's.
 
+mod audit;
 mod backup;
 mod slots;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -18,11 +19,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use backup::Snapshot;
 pub use slots::SlotChange;
 
+use super::audit::FileAuditLog;
 use super::database::Stamp;
 use super::ledger::{Ledger, LedgerKeys};
 use super::rows::Table;
 use super::slot::Slot;
-use super::tables::{self, StoredHead, Writer, fact};
+use super::tables::{self, AuditFacts, StoredHead, Writer, fact};
 use super::{HomeError, database, migrations};
 use crate::kms::KmsError;
 use crate::kms::error::Cause;
@@ -41,7 +43,9 @@ pub struct SqliteStore {
     file: (u64, u64),
     loaded: RwLock<Option<Loaded>>,
     /// The highest generation that was seen: the database never goes behind it.
-    seen: AtomicI64,
+    seen: Arc<AtomicI64>,
+    /// The log, whose records the store remembers by number.
+    log: OnceLock<Arc<FileAuditLog>>,
     /// Whether cleaning failed for another reason than somebody in the way, such as a full disk: not tried again at each use, but
     /// at the next destruction and by the next process.
     cannot_clean: AtomicBool,
@@ -68,21 +72,24 @@ struct Loaded {
     unclean: Option<i64>,
     /// The schema up to which tables have heads.
     headed: u32,
+    audit: Option<AuditFacts>,
 }
 
 impl SqliteStore {
-    /// Over an open database, whose rows `keys` authenticate. Everything is verified once.
+    /// Over an open database, whose rows `keys` authenticate. Everything is verified once. `seen` is a generation that the database
+    /// had before, 0 where nothing is known of that.
     ///
     /// # Errors
     /// [`HomeError::Tampered`], [`HomeError::Corrupted`], [`HomeError::Busy`], [`HomeError::Io`].
-    pub fn new(path: &Path, connection: Connection, keys: LedgerKeys) -> Result<Self, HomeError> {
+    pub fn new(path: &Path, connection: Connection, keys: LedgerKeys, seen: i64) -> Result<Self, HomeError> {
         let store = Self {
             path: path.to_owned(),
             keys,
             connection: Mutex::new(connection),
             file: database::stamp(path)?.file,
             loaded: RwLock::new(None),
-            seen: AtomicI64::new(0),
+            seen: Arc::new(AtomicI64::new(seen)),
+            log: OnceLock::new(),
             cannot_clean: AtomicBool::new(false),
         };
         if store.current()?.headed < migrations::CURRENT {
@@ -201,7 +208,8 @@ impl SqliteStore {
         let built = tables::build(&read)?;
         self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
         let (ring, home, slots) = (Arc::new(built.ring), built.home.into(), built.slots.into());
-        Ok(Loaded { version, stamp, log: None, home, slots, ring, ledger, unclean: built.unclean, headed })
+        let (unclean, audit) = (built.unclean, built.audit);
+        Ok(Loaded { version, stamp, log: None, home, slots, ring, ledger, unclean, headed, audit })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
@@ -273,7 +281,8 @@ impl SqliteStore {
     }
 
     /// Commits a change; memory is then what `after` says.
-    fn commit(&self, transaction: Transaction<'_>, after: Loaded) -> Result<(), HomeError> {
+    fn commit(&self, transaction: Transaction<'_>, mut after: Loaded) -> Result<(), HomeError> {
+        self.remember_log(&transaction, &mut after)?;
         tables::write_heads(&transaction, &self.path, &self.keys, &after.ledger)?;
         // Until the commit has told how it ended, nothing in memory is the database's.
         *self.loaded.write() = None;

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use super::audit::chain::CHAIN_ID_LEN;
 use super::ledger::{Ledger, LedgerKeys};
 use super::rows::{self, Row, Table};
 use super::slot::Slot;
@@ -31,6 +32,12 @@ pub mod fact {
     pub const SIMULATED_OFFSET: &str = "simulated-offset";
     /// 1 in a home that takes key material wrapped with `RSAES_PKCS1_V1_5`; absent in every other.
     pub const LEGACY_WRAPPING: &str = "legacy-wrapping";
+    /// The id of the audit log's chain, 16 bytes; absent in a home from before there was one.
+    pub const AUDIT_CHAIN: &str = "audit-chain";
+    /// The number of a record that was on disk when the last change was made.
+    pub const AUDIT_NUMBER: &str = "audit-number";
+    /// How many bytes a file of the audit log becomes; absent where that is the usual length.
+    pub const AUDIT_FILE_LEN: &str = "audit-file-length";
     /// The generation of the last destruction, while copies of what it destroyed may be in the database's files.
     pub const UNCLEAN: &str = "unclean";
     /// The schema up to which every table has a head; absent in a home that was made before schema 3 and not opened since.
@@ -171,8 +178,27 @@ impl Writer<'_> {
     /// # Errors
     /// Failures of the database.
     pub fn set_fact(&mut self, name: &str, old: Option<i64>, new: Option<i64>) -> Result<(), HomeError> {
-        let row = |value: i64| rows::meta_row(name, value.into());
+        self.set_value(name, old.map(Value::from), new.map(Value::from))
+    }
+
+    /// As [`Writer::set_fact`], for values of every kind.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn set_value(&mut self, name: &str, old: Option<Value>, new: Option<Value>) -> Result<(), HomeError> {
+        let row = |value: Value| rows::meta_row(name, value);
         if old == new { Ok(()) } else { self.replace(Table::Meta, old.map(row), new.map(row)) }
+    }
+
+    /// Replaces what the store knows of the audit log.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn set_audit(&mut self, old: Option<AuditFacts>, new: AuditFacts) -> Result<(), HomeError> {
+        let chain = |facts: AuditFacts| Value::Blob(facts.chain.to_vec());
+        self.set_value(fact::AUDIT_CHAIN, old.map(chain), Some(chain(new)))?;
+        self.set_fact(fact::AUDIT_NUMBER, old.map(|old| old.number), Some(new.number))?;
+        self.set_fact(fact::AUDIT_FILE_LEN, old.and_then(|old| old.file_len), new.file_len)
     }
 
     /// Remembers that copies of what this transaction destroys may be in the database's files, until they are cleaned.
@@ -229,6 +255,17 @@ impl Writer<'_> {
         }
         Ok(())
     }
+}
+
+/// What the store knows of the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditFacts {
+    /// [`fact::AUDIT_CHAIN`].
+    pub chain: [u8; CHAIN_ID_LEN],
+    /// [`fact::AUDIT_NUMBER`].
+    pub number: i64,
+    /// [`fact::AUDIT_FILE_LEN`].
+    pub file_len: Option<i64>,
 }
 
 /// A table's head as it is stored.
@@ -350,6 +387,8 @@ pub struct Built {
     pub slots: Vec<Slot>,
     /// [`fact::UNCLEAN`].
     pub unclean: Option<i64>,
+    /// What is known of the audit log; nothing in a home from before it was a chain.
+    pub audit: Option<AuditFacts>,
 }
 
 /// The schema up to which tables have heads, by the rows of [`Table::Meta`]: those that came later are still empty.
@@ -409,7 +448,13 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }
     }
-    Ok(Built { ring, home, slots, unclean: meta(fact::UNCLEAN).and_then(rows::integer) })
+    let audit = match (meta(fact::AUDIT_CHAIN), meta(fact::AUDIT_NUMBER).and_then(rows::integer)) {
+        (Some(Value::Blob(chain)), Some(number)) => chain.as_slice().try_into().ok().map(|chain| {
+            AuditFacts { chain, number, file_len: meta(fact::AUDIT_FILE_LEN).and_then(rows::integer) }
+        }),
+        _ => None,
+    };
+    Ok(Built { ring, home, slots, unclean: meta(fact::UNCLEAN).and_then(rows::integer), audit })
 }
 
 /// The error of a row that does not authenticate.

@@ -59,6 +59,12 @@ impl Fixture {
         Home::setup(&self.home(), &options)
     }
 
+    /// The id of the key of that description.
+    pub fn id(&self, description: &str) -> String {
+        let ring = self.open().keyring().unwrap();
+        ring.keys().find(|key| key.record.description == description).unwrap().record.id.to_string()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }

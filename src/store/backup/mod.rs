@@ -28,9 +28,10 @@ use self::stream::{OpeningReader, Seal, SealingWriter};
 use super::home::Home;
 use super::rows::Table;
 use super::slot::{Slot, SlotKind};
-use super::sqlite::Snapshot;
+use super::sqlite::{Snapshot, SqliteStore};
 use super::unlock::{self, Key};
-use super::{HomeError, audit, database, place, setup};
+use super::{HomeError, audit, database, place, records, setup};
+use crate::clock::SystemClock;
 use crate::crypto::{hash, rng};
 use crate::kms::audit::HomeEvent;
 use crate::kms::{Caller, Via};
@@ -97,8 +98,8 @@ impl Home {
     fn write_backup(&self, out: &File, file: &Path) -> Result<(), HomeError> {
         let io = |error| HomeError::Io(file.to_owned(), error);
         let snapshot = self.store().snapshot()?;
-        let log = self.dir().join(audit::FILE_NAME);
-        let mut log = audit::FileAuditLog::whole_lines(&log).map_err(|error| HomeError::Io(log, error))?;
+        let mut log =
+            self.log().whole().map_err(|error| HomeError::Io(self.dir().join(audit::FILE_NAME), error))?;
         let strange = || HomeError::Tampered("a value is none that this program writes".to_owned());
         let salt: [u8; SALT_LEN] = rng::bytes();
         let slots =
@@ -156,7 +157,10 @@ impl Home {
                 io::ErrorKind::InvalidData => io(error),
                 _ => HomeError::Io(log, error),
             })?;
-            snapshot.restore(&waiting.join(database::FILE_NAME), root.ledger())
+            // What was recorded since is not in this home: its chain begins anew, and covers what it had.
+            let then =
+                |store: &SqliteStore| records::begin(waiting, &root, store, &SystemClock, true).map(|_| ());
+            snapshot.restore(&waiting.join(database::FILE_NAME), root.ledger(), then)
         })?;
         let home = Self::open_with(dir, Key::Root(root))?;
         let user = rustix::process::getuid().as_raw();
@@ -222,7 +226,7 @@ fn read_store(from: &mut impl Read, home: &str) -> io::Result<Snapshot> {
 }
 
 fn copy_log(from: &mut impl Read, log: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(log)?;
+    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(log)?;
     io::copy(from, &mut file)?;
     file.sync_all()
 }

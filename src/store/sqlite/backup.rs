@@ -44,16 +44,23 @@ impl SqliteStore {
 }
 
 impl Snapshot {
-    /// Makes a database of it at `path`, brings its tables to the current version and verifies everything under `keys`.
+    /// Makes a database of it at `path`, brings its tables to the current version and verifies everything under `keys`. What `then`
+    /// changes of it is part of it.
     ///
     /// # Errors
     /// [`HomeError::NewerFormat`], [`HomeError::Tampered`], failures of the database.
-    pub fn restore(&self, path: &Path, keys: LedgerKeys) -> Result<(), HomeError> {
+    pub fn restore(
+        &self,
+        path: &Path,
+        keys: LedgerKeys,
+        then: impl FnOnce(&SqliteStore) -> Result<(), HomeError>,
+    ) -> Result<(), HomeError> {
         let mut connection = database::create(path)?;
         migrations::make(&mut connection, path, self.schema)?;
         tables::write_stored(&mut connection, path, &self.tables, &self.heads)?;
         migrations::migrate(&mut connection, path)?;
-        let store = SqliteStore::new(path, connection, keys)?;
+        let store = SqliteStore::new(path, connection, keys, 0)?;
+        then(&store)?;
         match database::truncate_log(&store.connection.lock(), path)? {
             true => Ok(()),
             false => Err(HomeError::Busy(path.to_owned())),

@@ -37,7 +37,7 @@ fn another(dir: &Path) -> SqliteStore {
     let key_file = keyfile::read(&dir.join("key")).unwrap();
     let slot = Slot::of(&slot).unwrap();
     let root = RootKey::unlock(&slot, SlotSecret::KeyFile(&key_file)).unwrap().unwrap();
-    SqliteStore::new(&path, connection, root.ledger()).unwrap()
+    SqliteStore::new(&path, connection, root.ledger(), 0).unwrap()
 }
 
 fn change(store: &SqliteStore, changes: Vec<Change>) {
