@@ -3,6 +3,7 @@
 //! A command answers `Result<Code>`; an error is one line that names the thing, one `hint:` with the next command, and an exit
 //! code of [`exit`]. `kmsfs kms` is a world of its own: there output, errors and codes are those of `aws kms`.
 
+mod audit;
 mod backup;
 mod clock;
 mod decrypt;
@@ -60,6 +61,8 @@ enum Command {
     Unlock(unlock::Unlock),
     /// Back up the home to one sealed file, or restore it from one
     Home(backup::HomeCommand),
+    /// The audit log: show, search, follow and verify its records
+    Audit(audit::Audit),
     /// The key service, with the operations, flags and output of `aws kms`
     #[command(disable_help_flag = true)]
     Kms(kms::Kms),
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Slot(command) => command.run(cli.home),
         Command::Unlock(command) => command.run(cli.home),
         Command::Home(command) => command.run(cli.home),
+        Command::Audit(command) => command.run(cli.home),
         Command::Kms(command) => command.run(cli.home),
         Command::Init(command) => command.run(cli.home),
         Command::Mount(command) => command.run(cli.home),
