@@ -163,6 +163,8 @@ fn aud_3_a_home_from_before_the_chain_begins_one_over_the_log_that_it_has() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["eventName"].as_str().unwrap().to_owned())
         .collect();
+    // The clock went on since that home was made.
+    let names: Vec<_> = names.iter().filter(|name| *name != "ClockJumpFound").collect();
     assert_eq!(names, ["CreateKey", "Encrypt", "BeginAuditChain", "ListKeys", "ListKeys"]);
 }
 
