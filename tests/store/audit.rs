@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use kmsfs::kms::id::KeyId;
 use kmsfs::kms::{Cause, Operation};
 use kmsfs::store::{Home, HomeError};
 use serde_json::{Value, json};
@@ -225,4 +226,61 @@ fn aud_3_without_space_nothing_is_given_and_a_key_can_still_be_disabled() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("as it should be"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn aud_4_the_log_tells_who_used_a_key_last_and_who_was_refused_since_its_deletion_was_scheduled() {
+    let fixture = Fixture::empty();
+    let home = fixture.open();
+    let id = new_key(&home, "a", "alias/a");
+    let other = new_key(&home, "b", "alias/b");
+    let [arn, never] =
+        [&id, &other].map(|id| home.keyring().unwrap().namespace().key_arn(KeyId::parse(id).unwrap()));
+    let encrypt = || try_call(&home, Operation::Encrypt, json!({"KeyId": id, "Plaintext": "aGVsbG8="}));
+    encrypt().unwrap();
+    call(&home, Operation::DescribeKey, json!({"KeyId": id}));
+    call(&home, Operation::DisableKey, json!({"KeyId": id}));
+    encrypt().unwrap_err();
+    let of = || home.uses(&[arn.clone(), never.clone()]).unwrap();
+    let uses = &of()[&arn];
+    let (used, refused) = (uses.used.as_ref().unwrap(), uses.refused.as_ref().unwrap());
+    assert_eq!((used.operation.as_str(), used.error.as_deref()), ("Encrypt", None));
+    assert_eq!(refused.error.as_deref(), Some("DisabledException"));
+    assert!(used.event_id.len() == 36 && used.time < refused.time && used.principal.ends_with(":root"));
+    assert_eq!((uses.times_refused, &uses.refused_since_scheduled), (0, &None), "it is not scheduled");
+    assert_eq!(of()[&never], kmsfs::store::audit::usage::Uses::default());
+
+    call(&home, Operation::ScheduleKeyDeletion, json!({"KeyId": id, "PendingWindowInDays": 7}));
+    assert_eq!(of()[&arn].refused_since_scheduled, None, "a refusal from before");
+    encrypt().unwrap_err();
+    home.rotate_records(&home.caller(0, 1, kmsfs::kms::Via::Cli)).unwrap();
+    encrypt().unwrap_err();
+    let uses = &of()[&arn];
+    let refused = uses.refused_since_scheduled.as_ref().unwrap();
+    assert_eq!((refused.error.as_deref(), uses.times_refused), (Some("KMSInvalidStateException"), 2));
+    assert_eq!(uses.used.as_ref().map(|used| &used.event_id), Some(&used.event_id));
+    call(&home, Operation::CancelKeyDeletion, json!({"KeyId": id}));
+    assert_eq!(of()[&arn].refused_since_scheduled, None);
+}
+
+#[test]
+fn aud_1_who_follows_the_log_misses_nothing_when_it_is_rotated() {
+    let fixture = Fixture::empty();
+    let home = fixture.open();
+    let caller = home.caller(0, 1, kmsfs::kms::Via::Cli);
+    let stop = |_: &[u8]| std::ops::ControlFlow::Break(());
+    let mut follower = home.log().each_backwards(stop, |_| std::ops::ControlFlow::Break(())).unwrap();
+    assert!(follower.more().unwrap().is_empty());
+    let mut numbers = Vec::new();
+    for round in 0..12 {
+        call(&home, Operation::ListKeys, json!({}));
+        // Once, and twice before it is looked at again.
+        (0..round % 3).for_each(|_| home.rotate_records(&caller).unwrap());
+        call(&home, Operation::ListKeys, json!({}));
+        let entries = follower.more().unwrap();
+        assert!(entries.iter().all(|entry| entry.is_authentic));
+        numbers.extend(entries.iter().map(|entry| entry.record["chain"]["number"].as_u64().unwrap()));
+    }
+    assert_eq!(numbers, (2..2 + numbers.len() as u64).collect::<Vec<_>>());
+    assert_eq!(is_fine(&home).records, 1 + numbers.len() as u64);
 }
