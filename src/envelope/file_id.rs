@@ -14,6 +14,12 @@ impl FileId {
     pub fn random() -> Self {
         Self(rng::bytes())
     }
+
+    /// The id in a text of 32 lower-case hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(u128::from_str_radix(text, 16).ok()?.to_be_bytes());
+        (id.to_string() == text).then_some(id)
+    }
 }
 
 impl fmt::Display for FileId {

@@ -56,12 +56,7 @@ impl fmt::Display for VolumeError {
                 dir.display()
             ),
             Self::OtherHome { dir, theirs, ours } => {
-                write!(
-                    f,
-                    "{} belongs to the home {theirs}, and this is the home {ours}: a volume moves to another home only by \
-                     rewrapping every data key while both homes are there",
-                    dir.display()
-                )
+                write!(f, "{} belongs to the home {theirs}, and this is the home {ours}", dir.display())
             }
             Self::Tampered(what) => write!(f, "the volume's records were altered: {what}"),
             Self::Locked { dir, holder } => write!(f, "{} is in use already ({holder})", dir.display()),

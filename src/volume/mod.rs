@@ -8,6 +8,7 @@
 //! DIR/.kmsfs/volume.json    format, id, key provider, default key, MAC
 //! DIR/.kmsfs/lock           who mounts the volume for writing; locked while it does
 //! DIR/.kmsfs/dirty          files that a killed mount may have left dirty
+//! DIR/.kmsfs/next/          files that were encrypted anew and wait to take another's place
 //! ```
 
 pub mod config;
@@ -16,6 +17,7 @@ pub mod dirty;
 mod error;
 pub mod lock;
 pub mod records;
+pub mod successor;
 pub mod walk;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Dir, OFlags};
 use rustix::io::Errno;
 
 use super::default_key::{self, KEY_MAX};
+use super::successor::NEXT;
 use super::{CONFIG, RESERVED, Volume, VolumeError, walk};
 use crate::crypto::mac::MAC_LEN;
 use crate::datakey::Authenticator;
@@ -18,7 +19,9 @@ use crate::datakey::Authenticator;
 pub const DEFAULT_KEY: &str = "user.kmsfs.default-key";
 /// Where new files wait for their names beneath the reserved directory, on filesystems without `O_TMPFILE`.
 pub const WAITING: &str = "new";
-const KNOWN: [&str; 5] = [CONFIG, "lock", "dirty", "dirty.new", WAITING];
+/// Which files a run of `kmsfs reencrypt` has done.
+pub const REENCRYPTED: &str = "reencrypted";
+const KNOWN: [&str; 7] = [CONFIG, "lock", "dirty", "dirty.new", WAITING, NEXT, REENCRYPTED];
 
 /// Something among a volume's records that should not be there.
 #[derive(Debug, PartialEq, Eq)]
