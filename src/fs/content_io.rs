@@ -70,8 +70,7 @@ impl Filesystem {
     /// `EIO`, `ENOSPC`: then nothing is promised.
     pub fn fsync(&self, handle: u64) -> Result<()> {
         let handle = self.files.find(handle)?;
-        let Some(lease) = handle.inode.content.lease.lock().clone() else { return Ok(()) };
-        let _inside = lease.look();
+        let Some(_inside) = handle.inode.content.look() else { return Ok(()) };
         let Some(loaded) = handle.inode.content.current() else {
             // A revocation has committed the file and wiped its keys; what it wrote may still be on its way to the disk.
             return Ok(rustix::fs::fsync(handle.inode.open(OFlags::RDONLY)?)?);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::RwLock;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
@@ -22,8 +23,8 @@ use crate::envelope::FileId;
 use crate::volume::records::WAITING;
 
 /// A regular file that has a head and no name yet.
-struct Unnamed {
-    fd: Arc<OwnedFd>,
+pub(super) struct Unnamed {
+    pub fd: Arc<OwnedFd>,
     /// The name beneath the reserved directory, on filesystems without `O_TMPFILE`.
     waits_as: Option<(OwnedFd, OsString)>,
 }
@@ -77,6 +78,7 @@ impl Filesystem {
             .map_err(|error| FsError::File { path: asker.path.clone(), error })?;
         name_it(&unnamed.fd, &*parent.directory()?, name)?;
         let stat = rustix::fs::fstat(&unnamed.fd)?;
+        let wrapped = RwLock::new(wrapped);
         let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable: true });
         // Whoever finds the file finds its engine: two over one file would destroy it.
         let inode = self.table.remember_prepared(&stat, &parent, name, |inode| {
@@ -223,13 +225,7 @@ impl Filesystem {
     /// A new regular file in `parent`'s directory that no name leads to.
     fn unnamed(&self, parent: &Arc<Inode>, mode: u32, caller: Caller) -> Result<Unnamed> {
         let mode = Mode::from_raw_mode(mode);
-        let dir = parent.directory()?;
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let unnamed = match rustix::fs::openat(&*dir, c".", flags, mode) {
-            Ok(fd) => Unnamed { fd: Arc::new(fd), waits_as: None },
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => self.waiting(mode)?,
-            Err(errno) => return Err(errno.into()),
-        };
+        let unnamed = self.unnamed_in(&*parent.directory()?, mode)?;
         give_to(parent, &unnamed.fd, caller)?;
         // The change of owner cleared them; the other bits are as a default access control list has them.
         let special = mode.intersection(Mode::SUID | Mode::SGID);
@@ -240,7 +236,17 @@ impl Filesystem {
         Ok(unnamed)
     }
 
-    /// As `unnamed`, for filesystems without `O_TMPFILE`: under a random name that the mount does not show.
+    /// A new regular file in a directory that no name leads to, of the mount's process.
+    pub(super) fn unnamed_in(&self, dir: &OwnedFd, mode: Mode) -> Result<Unnamed> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, c".", flags, mode) {
+            Ok(fd) => Ok(Unnamed { fd: Arc::new(fd), waits_as: None }),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => self.waiting(mode),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// As `unnamed_in`, for filesystems without `O_TMPFILE`: under a random name that the mount does not show.
     fn waiting(&self, mode: Mode) -> Result<Unnamed> {
         let reserved =
             rustix::fs::openat(self.volume.dir(), RESERVED, super::inode::DIRECTORY, Mode::empty())?;
@@ -258,7 +264,7 @@ impl Filesystem {
 
 /// Gives a file without a name one. The descriptor itself says which file to who may look into every directory
 /// (`CAP_DAC_READ_SEARCH`, open(2)); for others its name in /proc does.
-fn name_it(fd: &OwnedFd, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+pub(super) fn name_it(fd: &OwnedFd, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::linkat(fd, c"", dir, name, AtFlags::EMPTY_PATH) {
         // Also what the kernel answers to who may not.
         Err(Errno::NOENT) => {

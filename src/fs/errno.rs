@@ -38,6 +38,8 @@ pub enum FsError {
     ReadOnlyAttribute,
     /// The mount is read-only.
     ReadOnlyMount,
+    /// The file cannot be changed so now, and why: somebody uses it, or the mount ends.
+    Busy(String),
     /// A combination of arguments that means nothing.
     Invalid,
     /// Not supported by this filesystem.
@@ -61,6 +63,7 @@ impl FsError {
             // As Linux answers for trusted.* without privilege: the operation is not permitted.
             Self::ReadOnlyAttribute => Errno::PERM,
             Self::ReadOnlyMount => Errno::ROFS,
+            Self::Busy(_) => Errno::BUSY,
             Self::Invalid => Errno::INVAL,
             Self::Unsupported => Errno::OPNOTSUPP,
         }
@@ -70,7 +73,7 @@ impl FsError {
     pub fn level(&self) -> Level {
         match self {
             Self::Os(_) | Self::Stale | Self::Reserved | Self::ReadOnlyAttribute => Level::Debug,
-            Self::ReadOnlyMount | Self::Invalid | Self::Unsupported => Level::Debug,
+            Self::ReadOnlyMount | Self::Busy(_) | Self::Invalid | Self::Unsupported => Level::Debug,
             Self::Key(DataKeyError::Inauthentic | DataKeyError::Failed(_)) => Level::Error,
             Self::Key(
                 DataKeyError::Unusable(..)
@@ -193,6 +196,7 @@ impl fmt::Display for FsError {
             Self::Reserved => f.write_str("the name .kmsfs is reserved at the root of a volume"),
             Self::ReadOnlyAttribute => f.write_str("this extended attribute cannot be set or removed here"),
             Self::ReadOnlyMount => f.write_str("the mount is read-only"),
+            Self::Busy(why) => f.write_str(why),
             Self::Invalid => f.write_str("invalid argument"),
             Self::Unsupported => f.write_str("not supported"),
         }

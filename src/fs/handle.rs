@@ -34,6 +34,21 @@ pub type FileHandles = Handles<FileHandle>;
 /// Open directories.
 pub type DirHandles = Handles<DirStream>;
 
+impl FileHandles {
+    /// The files that are open, each once.
+    pub fn inodes(&self) -> Vec<Arc<Inode>> {
+        let open = self.open.read();
+        let inodes: HashMap<_, _> = open.values().map(|file| (file.inode.ino, file.inode.clone())).collect();
+        inodes.into_values().collect()
+    }
+
+    /// The processes that opened a file, once for each of its handles.
+    pub fn askers(&self, inode: &Arc<Inode>) -> Vec<u32> {
+        let open = self.open.read();
+        open.values().filter(|file| Arc::ptr_eq(&file.inode, inode)).map(|file| file.asker.pid).collect()
+    }
+}
+
 impl<T> Default for Handles<T> {
     fn default() -> Self {
         Self { open: RwLock::default(), next: AtomicU64::new(1) }

@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{ArcRwLockReadGuard, Mutex, RawRwLock, RwLock};
@@ -112,7 +113,13 @@ pub struct KeyLease {
     inodes: Mutex<HashMap<u64, Arc<Inode>>>,
     /// One revocation or revival at a time.
     turn: Mutex<()>,
+    /// Whether somebody waits to be alone, and holds `door` meanwhile.
+    is_awaited: AtomicBool,
+    door: RwLock<()>,
 }
+
+/// How long who enters waits for somebody who wants to be alone: those who are inside leave meanwhile.
+const POLITENESS: Duration = Duration::from_millis(100);
 
 impl KeyLease {
     fn new(key: KeyArn) -> Self {
@@ -122,6 +129,8 @@ impl KeyLease {
             closing: RwLock::default(),
             inodes: Mutex::default(),
             turn: Mutex::new(()),
+            is_awaited: AtomicBool::new(false),
+            door: RwLock::new(()),
         }
     }
 
@@ -140,6 +149,10 @@ impl KeyLease {
             None => Ok(()),
         };
         unless_closing()?;
+        if self.is_awaited.load(Ordering::Acquire) {
+            // Not for long: a request that is inside already may be one that enters again.
+            drop(self.door.try_read_for(POLITENESS));
+        }
         // Whoever is let in does not wait behind a revocation that waits for others: it may be one of few that answer the kernel.
         let guard = self.gate.read_arc_recursive();
         guard.admits(access)?;
@@ -187,6 +200,17 @@ impl KeyLease {
         *state = state.after(event);
         *self.closing.write() = None;
         Some(then())
+    }
+
+    /// Runs `work` after everyone inside has left and while nobody can enter; the state stays. `None` after `limit`, as of
+    /// [`KeyLease::shift`].
+    pub fn alone<T>(&self, limit: Duration, work: impl FnOnce() -> T) -> Option<T> {
+        let _door = self.door.write();
+        self.is_awaited.store(true, Ordering::Release);
+        let state = self.gate.try_write_for(limit);
+        self.is_awaited.store(false, Ordering::Release);
+        let _state = state?;
+        Some(work())
     }
 
     /// The state at this moment.
@@ -310,6 +334,32 @@ mod tests {
         lease.shift(lost, limit, || ()).unwrap();
         assert_eq!(lease.enter(Access::Read).unwrap_err(), Usability::Disabled);
         assert!(lease.enter(Access::WriteBack).is_ok());
+    }
+
+    #[test]
+    fn who_wants_to_be_alone_is_let_in_although_others_come_and_go_all_the_time() {
+        let lease = KeyLease::new(KeyArn::new("arn"));
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::SeqCst) {
+                        let first = lease.enter(Access::Read).unwrap();
+                        // As a request does that concerns two files of one CMK.
+                        let second = lease.enter(Access::Write).unwrap();
+                        std::thread::sleep(Duration::from_micros(50));
+                        drop((first, second));
+                    }
+                });
+            }
+            for _ in 0..5 {
+                let limit = Duration::from_secs(5);
+                let was_alone = lease.alone(limit, || lease.gate.is_locked_exclusive());
+                ended.store(was_alone != Some(true), Ordering::SeqCst);
+                assert_eq!(was_alone, Some(true));
+            }
+            ended.store(true, Ordering::SeqCst);
+        });
     }
 
     fn name(state: LeaseState) -> &'static str {

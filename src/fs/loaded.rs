@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::backing::FdBacking;
 use super::file::CryptFile;
-use super::lease::KeyLease;
+use super::lease::{Inside, KeyLease};
 use crate::context::EncryptionContext;
 use crate::datakey::WrappedDataKey;
 use crate::envelope::FileId;
@@ -32,6 +32,8 @@ pub struct Content {
     pub listed: Mutex<bool>,
     /// The damage that was recorded last: a program that reads it again and again makes one record.
     pub reported: Mutex<Option<String>>,
+    /// Held while the file is rewrapped or re-encrypted, before all other locks: one at a time.
+    pub governing: Mutex<()>,
 }
 
 /// An engine and what is needed to ask for its data key again.
@@ -41,8 +43,8 @@ pub struct Loaded {
     pub engine: Engine,
     /// The file's identity, which its encryption context names.
     pub file_id: FileId,
-    /// The data key as the header keeps it.
-    pub wrapped: WrappedDataKey,
+    /// The data key as the header keeps it; a rewrap replaces it.
+    pub wrapped: RwLock<WrappedDataKey>,
     /// The context that it was wrapped with.
     pub context: EncryptionContext,
     /// Whether the backing file could be opened for writing.
@@ -62,6 +64,23 @@ impl Content {
     /// The size of the open file, which its backing file may be ahead of.
     pub fn open_size(&self) -> Option<u64> {
         self.loaded.read().as_ref().map(|loaded| loaded.engine.size())
+    }
+
+    /// Enters the lease of the file's CMK, whatever its state: for what only settles what was accepted before. The file may get
+    /// another lease meanwhile.
+    pub fn look(&self) -> Option<Inside> {
+        loop {
+            let lease = self.lease.lock().clone()?;
+            let inside = lease.look();
+            if self.is_under(&lease) {
+                return Some(inside);
+            }
+        }
+    }
+
+    /// Whether `lease` is (still) the one of the file's CMK.
+    pub fn is_under(&self, lease: &Arc<KeyLease>) -> bool {
+        self.lease.lock().as_ref().is_some_and(|now| Arc::ptr_eq(now, lease))
     }
 
     /// The engine, if there is one.

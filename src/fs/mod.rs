@@ -24,21 +24,28 @@ mod loaded;
 mod names;
 pub mod offline;
 mod open;
+mod reach;
 mod recover;
+mod reencrypt;
 pub mod revoke;
+mod rewrap;
 mod setattr;
+mod succeed;
 mod table;
 mod xattr;
 
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FileType, Mode, OFlags, StatVfs};
 use rustix::io::Errno;
 
 use crate::context::EncryptionContext;
-use crate::datakey::{Asker, Authenticator, DataKeys};
+use crate::datakey::{Asker, Authenticator, DataKeys, KeyArn};
 use crate::envelope::FileId;
 use crate::volume::Volume;
 use crate::volume::dirty::DirtyList;
@@ -49,6 +56,7 @@ pub use dir::DirEntry;
 pub use errno::{FsError, Result};
 pub use file::Durability;
 pub use inode::ROOT;
+pub use rewrap::Moved;
 pub use setattr::{SetTime, Setattr};
 pub use xattr::XattrMode;
 
@@ -115,6 +123,12 @@ pub struct Filesystem {
     leases: Leases,
     dirty: DirtyList,
     kernel: OnceLock<Arc<dyn KernelCache>>,
+    /// Held for reading by what changes files without the kernel; true when the mount ends.
+    ended: RwLock<bool>,
+    /// Whether it is about to be: what takes long gives up.
+    ending: AtomicBool,
+    /// Files whose successors could not take their place yet.
+    succeeded: Mutex<HashSet<FileId>>,
 }
 
 impl std::fmt::Debug for Filesystem {
@@ -147,6 +161,9 @@ impl Filesystem {
             leases: Leases::default(),
             dirty,
             kernel: OnceLock::new(),
+            ended: RwLock::new(false),
+            ending: AtomicBool::new(false),
+            succeeded: Mutex::default(),
         })
     }
 
@@ -229,6 +246,17 @@ impl Filesystem {
     /// How many files are open.
     pub fn open_files(&self) -> usize {
         self.files.count()
+    }
+
+    /// How many files are open under each CMK.
+    pub fn open_by_key(&self) -> BTreeMap<KeyArn, usize> {
+        let mut open = BTreeMap::new();
+        for inode in self.files.inodes() {
+            if let Some(lease) = inode.content.lease.lock().as_ref() {
+                *open.entry(lease.key().clone()).or_default() += 1;
+            }
+        }
+        open
     }
 
     /// The attributes of an inode, to be kept by the kernel only while its CMK is usable.

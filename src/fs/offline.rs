@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::backing::FdBacking;
@@ -11,6 +12,7 @@ use super::loaded::Engine;
 use super::setattr::with_attributes_kept;
 use crate::context::EncryptionContext;
 use crate::datakey::{Asker, DataKey, DataKeyError, DataKeys, Incident, KeyArn, Usability};
+use crate::volume::successor;
 
 /// Where files come from, and who asks for their keys.
 #[derive(Clone, Copy)]
@@ -19,6 +21,8 @@ pub struct Offline<'a> {
     pub keys: &'a dyn DataKeys,
     /// The volume's id, which the data keys of its files are bound to.
     pub volume: &'a str,
+    /// The volume's directory, where it is at hand: a file that is being replaced has its content there.
+    pub root: Option<&'a Path>,
     /// Whether a mount may be writing to the volume.
     pub live: bool,
 }
@@ -47,9 +51,20 @@ impl Offline<'_> {
     /// # Errors
     /// The key service's refusal; damage that leaves nothing to read.
     pub fn examine(&self, fd: Arc<OwnedFd>, path: &OsStr) -> Result<Examination<FdBacking>> {
+        let next = self.root.map_or(Ok(None), |root| successor::of(root, &fd))?;
+        let fd = next.map_or(fd, Arc::new);
         let backing = FdBacking::new(fd);
         let (identity, data_key) = self.unlock(&backing, path)?;
         Examination::open(backing, &identity, &data_key, self.live).map_err(named(path))
+    }
+
+    /// Whether another file is taking the place of one that was examined: what seemed wrong need not be.
+    ///
+    /// # Errors
+    /// Whatever the system answers.
+    pub fn is_replaced(&self, examination: &Examination<FdBacking>) -> std::io::Result<bool> {
+        let id = examination.header().file_id;
+        Ok(self.root.map_or(Ok(None), |root| successor::open(root, &id))?.is_some())
     }
 
     /// Repairs a file, and records what was done and what is left. The caller holds the volume's lock.
@@ -57,6 +72,11 @@ impl Offline<'_> {
     /// # Errors
     /// As [`Offline::examine`]; [`FileError::Io`].
     pub fn repair(&self, fd: Arc<OwnedFd>, path: &OsStr) -> Result<Repaired> {
+        if self.root.map_or(Ok(None), |root| successor::of(root, &fd))?.is_some() {
+            return Err(FsError::Busy(
+                "its re-encrypted content has yet to take its place: mount the volume".to_owned(),
+            ));
+        }
         let backing = FdBacking::new(fd.clone());
         let (identity, data_key) = self.unlock(&backing, path)?;
         let repair =

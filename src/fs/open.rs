@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
@@ -122,8 +123,7 @@ impl Filesystem {
             self.settle(inode);
         }
         if opens.all == 0 {
-            let lease = inode.content.lease.lock().clone();
-            let _inside = lease.map(|lease| lease.look());
+            let _inside = inode.content.look();
             inode.content.loaded.write().take();
             inode.may_have_capabilities.store(true, Ordering::Release);
         }
@@ -131,8 +131,7 @@ impl Filesystem {
 
     /// Commits a file that nobody writes any more. What fails stays dirty and listed, and is recovered at its next open.
     fn settle(&self, inode: &Arc<Inode>) {
-        let Some(lease) = inode.content.lease.lock().clone() else { return };
-        let _inside = lease.look();
+        let Some(_inside) = inode.content.look() else { return };
         if let Some(loaded) = inode.content.current()
             && let Err(error) = self.commit(inode, &loaded)
         {
@@ -173,7 +172,7 @@ impl Filesystem {
     /// (rule AUD-2).
     pub(super) fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
         let access = if writes { Access::Write } else { Access::Read };
-        let record = |loaded: &Loaded| Ok(self.keys.reuse(asker, &loaded.wrapped, &loaded.context)?);
+        let record = |loaded: &Loaded| Ok(self.keys.reuse(asker, &loaded.wrapped.read(), &loaded.context)?);
         self.engage_then(inode, access, asker, record)
     }
 
@@ -189,6 +188,10 @@ impl Filesystem {
         for _ in 0..ATTEMPTS {
             let (lease, found) = self.lease_of(inode, writes)?;
             let inside = self.admit(&lease, access)?;
+            if !inode.content.is_under(&lease) {
+                // It was rewrapped under another CMK just now.
+                continue;
+            }
             if let Some(loaded) = inode.content.current().filter(|loaded| loaded.writable || !writes) {
                 reuse(&loaded)?;
                 return Ok(Engaged { inside, loaded });
@@ -274,6 +277,7 @@ impl Filesystem {
         if identity.claims().dirty && !engine.is_dirty() && !engine.is_new() {
             self.keys.report(self.volume.id(), &asker.path, Some(lease.key()), &Incident::Recovered);
         }
+        let wrapped = RwLock::new(wrapped);
         let loaded = Arc::new(Loaded { engine, file_id, wrapped, context, writable });
         *slot = Some(loaded.clone());
         lease.enlist(inode);
@@ -284,8 +288,15 @@ impl Filesystem {
     fn find(&self, inode: &Inode, writes: bool) -> Result<Found> {
         let (backing, writable) = self.open_backing(inode, writes)?;
         self.leave_access_time(backing.descriptor());
-        let identity = Engine::identify(&backing).map_err(|error| self.damaged(inode, error))?;
-        Ok(Found { backing, writable, identity })
+        let identify = |backing| Engine::identify(backing).map_err(|error| self.damaged(inode, error));
+        let identity = identify(&backing)?;
+        match self.succeeded(&identity.file_id(), &backing, writable)? {
+            None => Ok(Found { backing, writable, identity }),
+            Some((backing, writable)) => {
+                let identity = identify(&backing)?;
+                Ok(Found { backing, writable, identity })
+            }
+        }
     }
 
     /// The backing file, for reading and writing where that is possible: an overwrite reads tags, and a reader of a

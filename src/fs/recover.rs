@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -36,6 +37,7 @@ impl Filesystem {
         if self.options.read_only {
             return Ok(());
         }
+        self.finish_reencryption()?;
         for (file_id, path) in self.dirty.entries() {
             match self.recover_one(&file_id, Path::new(&path), caller) {
                 Ok(Outcome::Recovered) => {
@@ -106,6 +108,8 @@ impl Filesystem {
 
     /// Commits every file that is still open, when the mount ends.
     pub fn commit_all(&self) {
+        self.ending.store(true, Ordering::Release);
+        *self.ended.write() = true;
         for inode in self.table.all() {
             if let Some(loaded) = inode.content.current()
                 && let Err(error) = self.commit(&inode, &loaded)

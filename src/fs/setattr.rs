@@ -130,11 +130,18 @@ pub(super) fn keeping_attributes<T>(
 
 /// Runs `write`, which writes to the file open as `fd` without changing what a program sees of it: a commit of the header, a
 /// recovery.
-pub(super) fn with_attributes_kept<T>(fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn with_attributes_kept<T, E: From<Errno>>(
+    fd: &OwnedFd,
+    write: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
     with_kept(fd, true, write)
 }
 
-fn with_kept<T>(fd: &OwnedFd, may_have_capabilities: bool, write: impl FnOnce() -> Result<T>) -> Result<T> {
+fn with_kept<T, E: From<Errno>>(
+    fd: &OwnedFd,
+    may_have_capabilities: bool,
+    write: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
     let before = Kept::of(fd, may_have_capabilities)?;
     let outcome = write();
     before.put_privileges_back(fd);
@@ -145,19 +152,19 @@ fn with_kept<T>(fd: &OwnedFd, may_have_capabilities: bool, write: impl FnOnce() 
 
 /// What a write to a backing file changes of what a program sees, as it was before: times, and what the file lends to who executes
 /// it: the set-user-id and set-group-id bits and the capabilities.
-struct Kept {
+pub(super) struct Kept {
     stat: Stat,
     capabilities: Vec<u8>,
 }
 
 impl Kept {
-    fn of(fd: &OwnedFd, may_have_capabilities: bool) -> rustix::io::Result<Self> {
+    pub(super) fn of(fd: &OwnedFd, may_have_capabilities: bool) -> rustix::io::Result<Self> {
         let capabilities = if may_have_capabilities { capabilities(fd)? } else { Vec::new() };
         Ok(Self { stat: rustix::fs::fstat(fd)?, capabilities })
     }
 
     /// Only the owner may: where the mount's process is someone else, a newer time is the lesser evil.
-    fn put_time_back(&self, fd: &OwnedFd) {
+    pub(super) fn put_time_back(&self, fd: &OwnedFd) {
         let put = || {
             let now = rustix::fs::fstat(fd)?;
             if (self.stat.st_mtime, self.stat.st_mtime_nsec) == (now.st_mtime, now.st_mtime_nsec) {
@@ -172,7 +179,7 @@ impl Kept {
     }
 
     /// A mount's process that may not give them can only be that of a user to whom they mean little.
-    fn put_privileges_back(&self, fd: &OwnedFd) {
+    pub(super) fn put_privileges_back(&self, fd: &OwnedFd) {
         let bits = |mode: u32| Mode::from_raw_mode(mode) & (Mode::SUID | Mode::SGID);
         let put = || {
             if !bits(self.stat.st_mode).is_empty()

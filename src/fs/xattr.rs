@@ -161,7 +161,7 @@ impl Filesystem {
     /// Which key a file is under; its header says so whatever the key's state.
     fn header_key(&self, inode: &Inode) -> Result<WrappedDataKey> {
         if let Some(loaded) = inode.content.current() {
-            return Ok(loaded.wrapped.clone());
+            return Ok(loaded.wrapped.read().clone());
         }
         let backing = FdBacking::new(inode.open(OFlags::RDONLY)?);
         self.leave_access_time(backing.descriptor());

@@ -168,10 +168,37 @@ impl<B: Backing> CryptFile<B> {
     /// # Errors
     /// [`FileError::Header`] for a wrap that does not fit; then nothing changed.
     pub fn rewrap(&self, wrapped: &WrappedDataKey) -> Result<()> {
+        self.rewrap_within(wrapped, |write| write())
+    }
+
+    /// As [`CryptFile::rewrap`]; `around` is handed what writes, while nobody else writes to the file.
+    ///
+    /// # Errors
+    /// As [`CryptFile::rewrap`]; what `around` answers.
+    pub fn rewrap_within(
+        &self,
+        wrapped: &WrappedDataKey,
+        around: impl FnOnce(&dyn Fn() -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
         self.check_writable()?;
         Header::check_wrap(wrapped)?;
         let _shape = self.shape.write();
         self.finish()?;
+        around(&|| self.write_wrap(wrapped))
+    }
+
+    /// The wrap that the header on disk has now. Who writes to the file may be another process; a header that this file's data key
+    /// does not prove is left aside.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn wrapped_now(&self) -> Result<WrappedDataKey> {
+        let identity = Self::identify(&self.backing)?;
+        let proved = identity.claims.into_iter().find_map(|(_, claim)| claim.verify(&self.header_key).ok());
+        Ok(proved.map_or_else(|| self.header().wrapped, |header| header.wrapped))
+    }
+
+    fn write_wrap(&self, wrapped: &WrappedDataKey) -> Result<()> {
         let mut head = self.head.lock();
         head.header.wrapped = wrapped.clone();
         for _slot in 0..2 {

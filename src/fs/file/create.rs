@@ -233,6 +233,7 @@ impl<B: Backing> CryptFile<B> {
             uncertain: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
             truncations: AtomicU64::new(0),
             head: Mutex::new(head),
             segments: Segments::new(first),

@@ -126,6 +126,12 @@ impl From<io::Error> for FileError {
     }
 }
 
+impl From<rustix::io::Errno> for FileError {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
 impl From<HeaderError> for FileError {
     fn from(error: HeaderError) -> Self {
         Self::Header(error)

@@ -1,7 +1,6 @@
 //! Holes: punching and finding them, and reserving space.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use super::segment::{Segment, SegmentState};
 use super::write::Source;
@@ -168,7 +167,7 @@ impl<B: Backing> CryptFile<B> {
         state: &mut SegmentState,
         chunks: Range<usize>,
     ) -> Result<()> {
-        self.unsynced.store(true, Ordering::Release);
+        self.note_change();
         let before = state.entries[chunks.clone()].to_vec();
         state.entries[chunks.clone()].fill(Entry::Hole);
         let sectors = chunks.start / CHUNKS_PER_SECTOR..=(chunks.end - 1) / CHUNKS_PER_SECTOR;

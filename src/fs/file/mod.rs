@@ -81,6 +81,8 @@ pub struct CryptFile<B> {
     unfinished: AtomicBool,
     /// Whether content changed since the last sync.
     unsynced: AtomicBool,
+    /// Changes of content so far, each counted before it is made.
+    changes: AtomicU64,
     /// Truncations so far: what lay below the size before one need not lie there after it.
     truncations: AtomicU64,
     segments: Segments,
@@ -119,6 +121,18 @@ impl<B: Backing> CryptFile<B> {
     /// The header in force.
     pub fn header(&self) -> Header {
         self.head.lock().header.clone()
+    }
+
+    /// How often the content was changed since the file was opened. Every change that it counts is wholly done.
+    pub fn changes(&self) -> u64 {
+        let _shape = self.shape.write();
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Notes that content is about to change. The caller holds `shape` either way.
+    fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.unsynced.store(true, Ordering::Release);
     }
 
     fn file_id(&self) -> FileId {

@@ -45,7 +45,7 @@ impl<B: Backing> CryptFile<B> {
     }
 
     fn extend(&self, size: u64, target: u64) -> Result<()> {
-        self.unsynced.store(true, Ordering::Release);
+        self.note_change();
         self.backing.set_len(backing_size(target))?;
         if size > 0 {
             self.fit_chunk(ChunkIndex::containing(size - 1), target)?;
@@ -88,7 +88,7 @@ impl<B: Backing> CryptFile<B> {
         self.announce(ResizeKind::Truncate, target, target)?;
         // From here on there is no way back: what fails below is ended before the next change, or by recovery.
         self.truncations.fetch_add(1, Ordering::AcqRel);
-        self.unsynced.store(true, Ordering::Release);
+        self.note_change();
         self.size.store(target, Ordering::Release);
         let outcome = self.shrink(size, target, &leaving).and_then(|()| self.announce_cut(target));
         outcome.inspect_err(|_| self.interrupted())

@@ -138,7 +138,7 @@ impl<B: Backing> CryptFile<B> {
 
     /// Writes a range; the size is `size_after` when all of it is done. The caller holds `shape` and made the file dirty.
     pub(super) fn write_range(&self, range: Range<u64>, source: Source<'_>, size_after: u64) -> Result<()> {
-        self.unsynced.store(true, Ordering::Release);
+        self.note_change();
         let mut newborn = Vec::new();
         let start = range.start;
         let mut outcome = Ok(());
