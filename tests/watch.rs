@@ -1,15 +1,20 @@
 //! Control sockets: who changes a key reaches every live mount, and no dead or hostile one holds it up.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kmsfs::datakey::KeyArn;
-use kmsfs::watch::{Listener, MountStatus, Revoke, RevokeReport, announce, mounts};
+use kmsfs::watch::{
+    FileAsk, FileChange, FileMoved, FileRefusal, Listener, MountStatus, Peer, Reason, Revoke, RevokeReport,
+    announce, mounts, sockets,
+};
 use rustix::fs::inotify::{self, WatchFlags};
 
 struct Mount {
@@ -37,6 +42,22 @@ impl Revoke for Mount {
         }
     }
 
+    fn change_file(&self, ask: &FileAsk, who: Peer) -> Result<Option<FileMoved>, FileRefusal> {
+        assert_eq!(who.pid, std::process::id());
+        let refusal = |why: &str| FileRefusal { reason: Reason::Busy, why: why.into() };
+        match (ask.change, ask.to.as_deref()) {
+            (FileChange::Reread, None) => Ok(None),
+            (FileChange::Rewrap, Some(to)) => Ok(Some(FileMoved {
+                from_key: "arn:key".into(),
+                from_version: 1,
+                to_key: to.into(),
+                to_version: 2,
+                size: ask.path().as_os_str().len() as u64,
+            })),
+            _ => Err(refusal("it is in use")),
+        }
+    }
+
     fn status(&self) -> MountStatus {
         MountStatus {
             volume_id: "v".into(),
@@ -45,6 +66,7 @@ impl Revoke for Mount {
             pid: 1,
             keys: vec!["arn:key".into()],
             open_files: 2,
+            ..MountStatus::default()
         }
     }
 }
@@ -137,6 +159,22 @@ fn a_mount_that_answers_nothing_at_all_is_named() {
     let report = announce(run.path(), &key(), Duration::from_millis(300)).unwrap();
     let named: Vec<_> = report.failed.iter().map(|failure| failure.mount.as_str()).collect();
     assert_eq!(named, ["/stopped"]);
+}
+
+#[test]
+fn a_mount_is_asked_to_change_a_file_whatever_its_name_and_says_what_became_of_it() {
+    let run = tempfile::tempdir().unwrap();
+    let listener = Listener::bind(run.path(), Arc::new(Mount::new("/a"))).unwrap();
+    let mount = sockets(run.path()).unwrap().pop().unwrap();
+    let name = Path::new(OsStr::from_bytes(b"d/\xff\n"));
+    let moved = mount.change_file(FileAsk::new(FileChange::Rewrap, name, Some("alias/b"))).unwrap().unwrap();
+    assert_eq!((moved.to_key.as_str(), moved.to_version, moved.size), ("alias/b", 2, 4));
+    assert_eq!(mount.change_file(FileAsk::new(FileChange::Reread, name, None)), Ok(None));
+    let refused = mount.change_file(FileAsk::new(FileChange::Reencrypt, name, None)).unwrap_err();
+    assert_eq!((refused.reason, refused.why.as_str()), (Reason::Busy, "it is in use"));
+    drop(listener);
+    let refused = mount.change_file(FileAsk::new(FileChange::Reread, name, None)).unwrap_err();
+    assert_eq!(refused.reason, Reason::Failed);
 }
 
 #[test]

@@ -15,12 +15,13 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
-use crate::datakey::{Authenticator, DataKeys, KeyArn};
+use super::control::Control;
+use crate::datakey::{Authenticator, DataKeys};
 use crate::fs::revoke::KernelCache;
 use crate::fs::{Caller, Durability, Filesystem, FsError, Options};
 use crate::volume::Volume;
 use crate::volume::lock::WriterLock;
-use crate::watch::{Listener, MountStatus, Poller, Revoke, RevokeReport};
+use crate::watch::{Listener, MountStatus, Poller};
 
 /// How a volume is mounted.
 #[derive(Debug, Clone, Default)]
@@ -111,7 +112,7 @@ pub fn serve(request: MountRequest, ready: impl FnOnce()) -> Result<(), MountErr
         false => Some(WriterLock::acquire(&volume, &mountpoint).map_err(MountError::Volume)?),
     };
     prepare_process();
-    let status = MountStatus::of(&volume, &mountpoint);
+    let status = MountStatus { read_only: options.read_only, ..MountStatus::of(&volume, &mountpoint) };
     let no_access_times = options.kernel.iter().rfind(|option| option.ends_with("atime"));
     let fs_options = Options {
         read_only: options.read_only,
@@ -139,27 +140,6 @@ pub fn serve(request: MountRequest, ready: impl FnOnce()) -> Result<(), MountErr
     fs.commit_all();
     drop(listener);
     outcome.map_err(MountError::Session)
-}
-
-/// What key changes reach a mount through.
-struct Control {
-    fs: Arc<Filesystem>,
-    status: MountStatus,
-}
-
-impl Revoke for Control {
-    fn key_changed(&self, key: &KeyArn) -> Result<RevokeReport, String> {
-        let done = self.fs.key_changed(key)?;
-        Ok(RevokeReport { inodes: done.inodes, files: done.files, uncommitted: done.uncommitted })
-    }
-
-    fn status(&self) -> MountStatus {
-        MountStatus {
-            keys: self.fs.keys_in_use().iter().map(ToString::to_string).collect(),
-            open_files: self.fs.open_files(),
-            ..self.status.clone()
-        }
-    }
 }
 
 /// The kernel's caches of this mount.

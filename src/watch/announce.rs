@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::listener::{self, ENDING, PLACE};
-use super::message::{self, Ask, MountStatus, Request, Response, RevokeReport};
+use super::message::{
+    self, Ask, FileAsk, FileMoved, FileRefusal, MountStatus, Reason, Request, Response, RevokeReport,
+};
 use crate::datakey::KeyArn;
 
 /// How long a mount may take to say what it is.
@@ -45,7 +47,7 @@ pub fn announce(run_dir: &Path, key: &KeyArn, limit: Duration) -> io::Result<Ann
             Answer::Gone => (),
             Answer::Said(Response::Done(done)) => report.confirmed.push(done),
             Answer::Said(Response::Failed(why)) => report.failed.push(failed(why)),
-            Answer::Said(Response::Status(_)) => {
+            Answer::Said(Response::Status(_) | Response::Moved(_) | Response::Refused(_)) => {
                 report.failed.push(failed("it gave another answer".to_owned()))
             }
             Answer::Broken(error) => report.failed.push(failed(match error.kind() {
@@ -64,12 +66,48 @@ pub fn announce(run_dir: &Path, key: &KeyArn, limit: Duration) -> io::Result<Ann
 /// # Errors
 /// When the directory of sockets cannot be read.
 pub fn mounts(run_dir: &Path) -> io::Result<Vec<MountStatus>> {
+    Ok(sockets(run_dir)?.into_iter().map(|mount| mount.status).collect())
+}
+
+/// The live mounts that use the home of `run_dir`, each to be asked for more.
+///
+/// # Errors
+/// When the directory of sockets cannot be read.
+pub fn sockets(run_dir: &Path) -> io::Result<Vec<Mount>> {
     let answers = ask_all(run_dir, &Request::new(Ask::Status), STATUS_LIMIT)?;
-    let status = |(_, answer)| match answer {
-        Answer::Said(Response::Status(status)) => Some(status),
+    let mount = |(socket, answer)| match answer {
+        Answer::Said(Response::Status(status)) => Some(Mount { socket, status }),
         _ => None,
     };
-    Ok(answers.into_iter().filter_map(status).collect())
+    Ok(answers.into_iter().filter_map(mount).collect())
+}
+
+/// A live mount.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    socket: PathBuf,
+    /// What it said it is.
+    pub status: MountStatus,
+}
+
+impl Mount {
+    /// Has the mount change a file; waits as long as it takes.
+    ///
+    /// # Errors
+    /// Why it is not changed. A mount that ended meanwhile has left the file as it was, or as it was to be.
+    pub fn change_file(&self, ask: FileAsk) -> Result<Option<FileMoved>, FileRefusal> {
+        let failed = |why: String| FileRefusal { reason: Reason::Failed, why };
+        match ask_one(&self.socket, &Request::new(Ask::File(ask)), None) {
+            Answer::Said(Response::Moved(moved)) => Ok(moved),
+            Answer::Said(Response::Refused(refusal)) => Err(refusal),
+            Answer::Said(Response::Failed(why)) => Err(failed(why)),
+            Answer::Said(Response::Done(_) | Response::Status(_)) => {
+                Err(failed("the mount gave another answer".to_owned()))
+            }
+            Answer::Gone => Err(failed("the mount has ended meanwhile".to_owned())),
+            Answer::Broken(error) => Err(failed(format!("the mount does not answer: {error}"))),
+        }
+    }
 }
 
 /// What came of asking one mount.
@@ -94,7 +132,7 @@ fn ask_all(run_dir: &Path, request: &Request, limit: Duration) -> io::Result<Vec
             .map(|path| {
                 let thread = scope.spawn({
                     let path = path.clone();
-                    move || ask(&path, request, limit)
+                    move || ask_one(&path, request, Some(limit))
                 });
                 (path, thread)
             })
@@ -104,7 +142,7 @@ fn ask_all(run_dir: &Path, request: &Request, limit: Duration) -> io::Result<Vec
     }))
 }
 
-fn ask(socket: &Path, request: &Request, limit: Duration) -> Answer {
+fn ask_one(socket: &Path, request: &Request, limit: Option<Duration>) -> Answer {
     let stream = match UnixStream::connect(socket) {
         Ok(stream) => stream,
         // The process ended without taking its socket along; or it took it just now.
@@ -116,8 +154,8 @@ fn ask(socket: &Path, request: &Request, limit: Duration) -> Answer {
         Err(error) => return Answer::Broken(error),
     };
     let converse = || {
-        stream.set_read_timeout(Some(limit))?;
-        stream.set_write_timeout(Some(limit))?;
+        stream.set_read_timeout(limit)?;
+        stream.set_write_timeout(limit)?;
         message::send(&stream, request)?;
         message::receive(&stream)
     };

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 
-use super::Revoke;
 use super::message::{self, Ask, Request, Response, VERSION};
+use super::{Peer, Revoke};
 use crate::crypto::rng;
 use crate::datakey::KeyArn;
 
@@ -129,7 +129,8 @@ fn accept(socket: &UnixListener, handler: &Arc<dyn Revoke>, ended: &AtomicBool) 
 }
 
 fn answer(stream: &UnixStream, handler: &dyn Revoke) -> io::Result<()> {
-    let peer = socket_peercred(stream)?.uid;
+    let credentials = socket_peercred(stream)?;
+    let peer = credentials.uid;
     if !peer.is_root() && peer != rustix::process::geteuid() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
@@ -145,6 +146,13 @@ fn answer(stream: &UnixStream, handler: &dyn Revoke) -> io::Result<()> {
             Ok(report) => Response::Done(report),
             Err(why) => Response::Failed(why),
         },
+        Request { ask: Ask::File(ask), .. } => {
+            let who = Peer { uid: peer.as_raw(), pid: credentials.pid.as_raw_nonzero().get().unsigned_abs() };
+            match handler.change_file(&ask, who) {
+                Ok(moved) => Response::Moved(moved),
+                Err(refusal) => Response::Refused(refusal),
+            }
+        }
     };
     message::send(stream, &response)
 }

@@ -1,6 +1,9 @@
 //! What goes over a control socket: one JSON line each way.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -31,6 +34,84 @@ pub enum Ask {
     KeyChanged(String),
     /// What the mount is and uses.
     Status,
+    /// A file is to be changed, or was.
+    File(FileAsk),
+}
+
+/// What a mount is asked to do with a file of its volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileAsk {
+    /// What.
+    pub change: FileChange,
+    /// The path within the volume, as bytes.
+    path: Vec<u8>,
+    /// The key to move to: id, ARN or alias; none for the file's own.
+    pub to: Option<String>,
+}
+
+/// A change of a file that mounts have to do, or to know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileChange {
+    /// Wrap its data key anew.
+    Rewrap,
+    /// Encrypt it anew.
+    Reencrypt,
+    /// It was rewrapped by another process: look at its header again.
+    Reread,
+}
+
+impl FileAsk {
+    /// About the file at `path` within the volume.
+    pub fn new(change: FileChange, path: &Path, to: Option<&str>) -> Self {
+        Self { change, path: path.as_os_str().as_bytes().to_owned(), to: to.map(str::to_owned) }
+    }
+
+    /// The path within the volume.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(self.path.clone()))
+    }
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileMoved {
+    /// The ARN of the CMK before.
+    pub from_key: String,
+    /// The version of its backing key.
+    pub from_version: u32,
+    /// The ARN of the CMK now.
+    pub to_key: String,
+    /// The version of its backing key.
+    pub to_version: u32,
+    /// The plain size, in bytes.
+    pub size: u64,
+}
+
+/// Why a file is not changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRefusal {
+    /// What kind of reason.
+    pub reason: Reason,
+    /// In words.
+    pub why: String,
+}
+
+/// Kinds of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A key is not known, or its state or policy does not permit it.
+    Key,
+    /// The ciphertext is damaged.
+    Damaged,
+    /// Somebody uses the file.
+    Busy,
+    /// It is not there any more.
+    Gone,
+    /// Anything else.
+    Failed,
 }
 
 /// A mount's answer.
@@ -43,6 +124,10 @@ pub enum Response {
     Failed(String),
     /// What the mount is and uses.
     Status(MountStatus),
+    /// The file was changed; nothing is told of one that was only read again.
+    Moved(Option<FileMoved>),
+    /// The file was not changed.
+    Refused(FileRefusal),
 }
 
 /// What a mount did when a key changed.
@@ -57,7 +142,7 @@ pub struct RevokeReport {
 }
 
 /// What a mount is and uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MountStatus {
     /// The volume's id.
@@ -72,6 +157,12 @@ pub struct MountStatus {
     pub keys: Vec<String>,
     /// How many files are open.
     pub open_files: usize,
+    /// How many of them are under each CMK that any is under; by ARN.
+    #[serde(default)]
+    pub open_by_key: BTreeMap<String, usize>,
+    /// Whether it changes nothing.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 impl MountStatus {
@@ -84,6 +175,8 @@ impl MountStatus {
             pid: std::process::id(),
             keys: Vec::new(),
             open_files: 0,
+            open_by_key: BTreeMap::new(),
+            read_only: false,
         }
     }
 }

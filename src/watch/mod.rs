@@ -9,12 +9,21 @@ mod listener;
 mod message;
 mod poller;
 
-pub use announce::{AnnounceReport, Failure, announce, mounts};
+pub use announce::{AnnounceReport, Failure, Mount, announce, mounts, sockets};
 pub use listener::Listener;
-pub use message::{MountStatus, RevokeReport};
+pub use message::{FileAsk, FileChange, FileMoved, FileRefusal, MountStatus, Reason, RevokeReport};
 pub use poller::Poller;
 
 use crate::datakey::KeyArn;
+
+/// The process at the other end of a control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its user id.
+    pub uid: u32,
+    /// Its process id.
+    pub pid: u32,
+}
 
 /// What a mount can be asked.
 pub trait Revoke: Send + Sync {
@@ -23,6 +32,12 @@ pub trait Revoke: Send + Sync {
     /// # Errors
     /// What could not be done, in words.
     fn key_changed(&self, key: &KeyArn) -> Result<RevokeReport, String>;
+
+    /// Changes a file, in the name of `who` asks.
+    ///
+    /// # Errors
+    /// Why it is not changed.
+    fn change_file(&self, ask: &FileAsk, who: Peer) -> Result<Option<FileMoved>, FileRefusal>;
 
     /// What the mount is and uses.
     fn status(&self) -> MountStatus;
