@@ -70,6 +70,8 @@ struct Source {
     given: PathBuf,
     fd: Arc<OwnedFd>,
     volume: String,
+    /// The volume's directory, where the file is in one.
+    root: Option<PathBuf>,
     /// Within the volume, as far as it is known.
     path: OsString,
     live: bool,
@@ -103,7 +105,8 @@ impl Decrypt {
         let source = self.source(&home)?;
         let mut output = Output::open(self.output.as_deref(), self.force, &source.fd)?;
         let keys = home.data_keys_for(NAME);
-        let offline = Offline { keys: &*keys, volume: &source.volume, live: source.live };
+        let (volume, root, live) = (&*source.volume, source.root.as_deref(), source.live);
+        let offline = Offline { keys: &*keys, volume, root, live };
         for attempt in 1.. {
             let mut examination = match offline.examine(source.fd.clone(), &source.path) {
                 Ok(examination) => examination,
@@ -114,7 +117,7 @@ impl Decrypt {
                 }
                 Err(error) => return Err(of_open(&source.given, error)),
             };
-            match self.copy(&source, &mut examination, &mut output) {
+            match self.copy(&source, &offline, &mut examination, &mut output) {
                 Ok(Outcome::Done { lost, findings }) => {
                     let key = examination.header().wrapped.key;
                     offline.report_damage(&source.path, Some(&key), &findings);
@@ -156,7 +159,7 @@ impl Decrypt {
         let fd = Arc::new(OwnedFd::from(file));
         if let Some(volume) = &self.volume_id {
             let path = given.clone().into_os_string();
-            return Ok(Source { given, fd, volume: volume.clone(), path, live: false });
+            return Ok(Source { given, fd, volume: volume.clone(), root: None, path, live: false });
         }
         let (root, within) = Volume::find(&path).ok_or_else(|| {
             CliError::new(exit::VOLUME, format!("{} is in no kmsfs volume, and in no mount of this home", given.display()))
@@ -167,20 +170,24 @@ impl Decrypt {
         })?;
         let volume = Volume::open(&root, &*home.authenticator())?;
         let live = WriterLock::holder(&volume)?.is_some();
-        Ok(Source { given, fd, volume: volume.id().to_owned(), path: within.into_os_string(), live })
+        let (id, path) = (volume.id().to_owned(), within.into_os_string());
+        Ok(Source { given, fd, volume: id, root: Some(root), path, live })
     }
 
     /// Writes the file once.
     fn copy(
         &self,
         source: &Source,
+        offline: &Offline<'_>,
         examination: &mut Examination<FdBacking>,
         output: &mut Output,
     ) -> std::result::Result<Outcome, Stop> {
         let mut log =
             Log { given: &source.given, is_on: self.skip_bad, pending: None, told: Vec::new(), lost: 0 };
-        let is_changing =
-            |examination: &Examination<FdBacking>| examination.is_changing().map_err(Stop::File);
+        let is_changing = |examination: &Examination<FdBacking>| {
+            let is_replaced = offline.is_replaced(examination).map_err(FileError::from);
+            is_replaced.and_then(|replaced| Ok(replaced || examination.is_changing()?)).map_err(Stop::File)
+        };
         if let Some(finding) = examination.refusal() {
             if is_changing(examination)? {
                 return Ok(Outcome::Changed);

@@ -203,8 +203,8 @@ impl From<VolumeError> for CliError {
                 Self::new(exit::NEWER, what).hint("use the version that made it, or a later one")
             }
             VolumeError::OtherHome { .. } => Self::new(exit::VOLUME, what).hint(
-                "name the home that it was made with (kmsfs --home DIR), or put back a backup of that home \
-                 (kmsfs --home DIR home restore FILE)",
+                "name the home that it was made with (kmsfs --home DIR), or put back a backup of that home (kmsfs --home DIR \
+                 home restore FILE); to another home its files are copied, from a mount with one to a mount with the other",
             ),
             VolumeError::Tampered(_) => {
                 Self::new(exit::TAMPERED, what).hint("put back a backup of the volume's .kmsfs directory")

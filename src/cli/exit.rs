@@ -44,6 +44,8 @@ pub const RECORDS: Code = Code(15);
 pub const DAMAGED: Code = Code(20);
 /// `kmsfs decrypt --skip-bad`: the file was written with zeros in place of what is lost.
 pub const SKIPPED: Code = Code(21);
+/// `kmsfs reencrypt`: files are in use, and were not re-encrypted.
+pub const IN_USE: Code = Code(22);
 /// `kmsfs kms`: the arguments cannot be understood (as the AWS CLI).
 pub const AWS_USAGE: Code = Code(252);
 /// `kmsfs kms`: the key service refused (as the AWS CLI).
@@ -70,6 +72,7 @@ Exit codes:
    15  the audit log was altered (audit verify)
    20  the ciphertext of a file is damaged, altered, or none (inspect, scrub, decrypt)
    21  decrypt --skip-bad: written with zeros in place of what is lost
+   22  reencrypt: files are in use, and were not re-encrypted
   252  kms: the arguments cannot be understood (as aws kms)
   254  kms: the key service refused (as aws kms)
   255  kms: anything else (as aws kms)";

@@ -18,7 +18,7 @@ use crate::fs::backing::FdBacking;
 use crate::fs::file::CryptFile;
 use crate::kms::ring::Keyring;
 use crate::store::Home;
-use crate::volume::Volume;
+use crate::volume::{Volume, successor};
 use crate::watch;
 
 /// What a file's header says.
@@ -84,8 +84,9 @@ fn inspect(home: &Home, given: &Path) -> Result<Report> {
         return Err(CliError::new(exit::USAGE, format!("{} is not a regular file", given.display()))
             .hint("only regular files have headers"));
     }
-    let identity =
-        CryptFile::identify(&FdBacking::new(OwnedFd::from(file))).map_err(|error| of_file(given, &error))?;
+    let next = successor::of(&volume, &file).map_err(|error| CliError::io(given, &error))?;
+    let backing = FdBacking::new(next.unwrap_or(OwnedFd::from(file)));
+    let identity = CryptFile::identify(&backing).map_err(|error| of_file(given, &error))?;
     let header = identity.claims();
     let ring = home.keyring()?;
     Ok(Report::new(&ring, header, ciphertext, volume, path, facts.len()))

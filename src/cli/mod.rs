@@ -9,6 +9,7 @@ mod clock;
 mod decrypt;
 mod error;
 pub mod exit;
+mod govern;
 mod home;
 mod init;
 mod inspect;
@@ -17,12 +18,15 @@ mod kms;
 mod mount;
 mod mountpoints;
 mod observer;
+mod reencrypt;
+mod rewrap;
 mod scrub;
 mod secrets;
 mod setup;
 mod slot;
 mod status;
 mod table;
+mod targets;
 mod terminal;
 mod umount;
 mod unlock;
@@ -84,6 +88,10 @@ enum Command {
     Decrypt(decrypt::Decrypt),
     /// Verify files, byte by byte, and repair them
     Scrub(scrub::Scrub),
+    /// Move files to the newest backing key of their CMK, or to another CMK
+    Rewrap(rewrap::Rewrap),
+    /// Encrypt files anew, under new data keys
+    Reencrypt(reencrypt::Reencrypt),
 }
 
 /// Parses the arguments, runs the command, and answers the exit code of the process.
@@ -112,6 +120,8 @@ pub fn run() -> ExitCode {
         Command::Status(command) => command.run(cli.home),
         Command::Decrypt(command) => command.run(cli.home),
         Command::Scrub(command) => command.run(cli.home),
+        Command::Rewrap(command) => command.run(cli.home),
+        Command::Reencrypt(command) => command.run(cli.home),
     };
     match outcome {
         Ok(code) => code.into(),

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use clap::Args;
 use parking_lot::Mutex;
@@ -20,10 +19,12 @@ use rustix::fs::OFlags;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
-use super::inspect::ciphertext_of;
+use super::govern::{Progress, TICK};
+use super::targets::{Task, tasks};
 use super::{home, print, print_json};
 use crate::datakey::DataKeys;
 use crate::fs::offline::Offline;
+use crate::fs::{Filesystem, Options};
 use crate::store::Home;
 use crate::volume::dirty::DirtyList;
 use crate::volume::lock::WriterLock;
@@ -31,12 +32,10 @@ use crate::volume::records::{self, Oddity};
 use crate::volume::walk::{self, Found, Walk};
 use crate::volume::{Volume, VolumeError};
 use check::{Checked, Checker, State};
-use report::{Progress, Report};
+use report::Report;
 
 /// How audit records name this command.
 const NAME: &str = "kmsfs scrub";
-/// How often progress is shown.
-const TICK: Duration = Duration::from_millis(200);
 
 const HELP: &str = "\
 Damage is printed with the file, the part and its bytes; the exit code is 20 where some is left. Files whose key cannot be used are \
@@ -61,18 +60,11 @@ pub struct Scrub {
     json: bool,
 }
 
-/// What there is to do in one volume.
-struct Task {
-    volume: Volume,
-    /// Within the volume.
-    starts: Vec<PathBuf>,
-}
-
 impl Scrub {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let home = home::open(given)?;
         let mut report = Report::default();
-        for task in self.tasks(&home)? {
+        for task in tasks(&home, &self.path, NAME)? {
             self.scrub(&home, &task, &mut report)?;
         }
         if self.json {
@@ -83,35 +75,14 @@ impl Scrub {
         self.outcome(&report)
     }
 
-    /// The volumes of the paths.
-    fn tasks(&self, home: &Home) -> Result<Vec<Task>> {
-        let mut tasks: Vec<Task> = Vec::new();
-        for given in &self.path {
-            let path = ciphertext_of(home, given)?;
-            let (root, within) = Volume::find(&path).ok_or_else(|| {
-                let what = format!("{} is in no kmsfs volume, and in no mount of this home", given.display());
-                CliError::new(exit::VOLUME, what).hint("kmsfs status lists the mounts and their volumes")
-            })?;
-            if within.starts_with(crate::volume::RESERVED) {
-                let what = format!("{} is one of the volume's own records", given.display());
-                return Err(CliError::new(exit::USAGE, what).hint(format!("kmsfs scrub {}", root.display())));
-            }
-            match tasks.iter_mut().find(|task| task.volume.path() == root) {
-                Some(task) => task.starts.push(within),
-                None => {
-                    let volume = Volume::open(&root, &*home.authenticator())?;
-                    tasks.push(Task { volume, starts: vec![within] });
-                }
-            }
-        }
-        Ok(tasks)
-    }
-
     fn scrub(&self, home: &Home, task: &Task, report: &mut Report) -> Result<()> {
         let volume = &task.volume;
         let lock = if self.repair { Some(lock(volume)?) } else { None };
         let live = lock.is_none() && WriterLock::holder(volume)?.is_some();
         let keys = home.data_keys_for(NAME);
+        if self.repair {
+            finish_reencryption(home, volume)?;
+        }
         let dirty = DirtyList::open(volume)?;
         if task.starts.iter().any(|start| start.as_os_str().is_empty()) {
             self.records(volume, live, report)?;
@@ -123,7 +94,12 @@ impl Scrub {
         let checker = Checker {
             volume,
             auth: &*home.authenticator(),
-            offline: Offline { keys: &*keys as &dyn DataKeys, volume: volume.id(), live },
+            offline: Offline {
+                keys: &*keys as &dyn DataKeys,
+                volume: volume.id(),
+                root: Some(volume.path()),
+                live,
+            },
             dirty: self.repair.then_some(&dirty),
             seen: Mutex::new(HashSet::new()),
             bytes: &bytes,
@@ -151,7 +127,7 @@ impl Scrub {
                     Err(mpsc::RecvTimeoutError::Timeout) => (),
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 }
-                progress.show(report, &bytes);
+                progress.show(|| report.progress(&bytes));
             }
             progress.clear();
             Ok::<_, CliError>(())
@@ -214,6 +190,14 @@ impl Scrub {
 
 fn files(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+/// What a stopped `kmsfs reencrypt` left half done is ended first.
+fn finish_reencryption(home: &Home, volume: &Volume) -> Result<()> {
+    let volume = Volume::open(volume.path(), &*home.authenticator())?;
+    let fs = Filesystem::new(volume, home.data_keys_for(NAME), home.authenticator(), Options::default());
+    let finished = fs.and_then(|fs| fs.finish_reencryption());
+    finished.map_err(|error| CliError::new(exit::FAILURE, error.to_string()))
 }
 
 /// The right to change the volume's files.

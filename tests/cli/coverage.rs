@@ -138,6 +138,7 @@ table!(errors_of_a_header: HeaderError {
 table!(errors_of_the_filesystem: FsError {
     FsError::Os(_) => Not("a command names its own paths, and says what the system says of them"),
     FsError::Key(_) => In("the wrapped data key does not authenticate"),
+    FsError::Busy(_) => In("larger than 256 MiB"),
     FsError::File { .. } => In("chunk 1 does not authenticate"),
     FsError::Volume(_) => Not("a program in a mount meets it, as EIO; kmsfs scrub says it in words of its own"),
     FsError::Stale => Not("a program in a mount meets it, as ESTALE"),

@@ -75,7 +75,8 @@ fn status_and_inspect_tell_of_a_mount_and_its_files() {
     }
     assert!(modes.iter().any(|(_, mode)| mode & libc::S_IFMT == libc::S_IFSOCK), "{modes:?}");
     let mounts: Value = serde_json::from_str(&mounts).unwrap();
-    assert_eq!(members(&mounts[0]), ["volumeId", "dir", "mountpoint", "pid", "keys", "openFiles"]);
+    let expected = ["volumeId", "dir", "mountpoint", "pid", "keys", "openFiles", "openByKey", "readOnly"];
+    assert_eq!(members(&mounts[0]), expected);
     assert_eq!(mounts[0]["mountpoint"], fixture.path("mnt").to_str().unwrap());
     let inspected: Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!(

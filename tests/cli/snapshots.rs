@@ -35,7 +35,7 @@ macro_rules! sessions {
 }
 
 sessions!(
-    audit, clock, decrypt, help, home, import, init, inspect, keys, kms, machine, mount, scrub, setup, slot,
+    audit, clock, decrypt, govern, help, home, import, init, inspect, keys, kms, machine, mount, scrub, setup, slot,
     umount, unlock
 );
 

@@ -8,6 +8,7 @@ mod decrypt;
 mod ending;
 mod everyday;
 mod fixture;
+mod govern;
 mod import;
 mod keys;
 mod lifecycle;

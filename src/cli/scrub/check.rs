@@ -207,7 +207,8 @@ impl Checker<'_> {
                 Ok(())
             })
             .map_err(named)?;
-        if examination.is_changing().map_err(named)? {
+        let is_replaced = || self.offline.is_replaced(&examination);
+        if examination.is_changing().map_err(named)? || is_replaced()? {
             return Ok(None);
         }
         let key = examination.header().wrapped.key;

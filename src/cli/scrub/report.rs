@@ -1,12 +1,9 @@
-//! What a scrub saw, in figures, and its progress on a terminal.
+//! What a scrub saw, in figures.
 
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use serde::Serialize;
 
-use super::TICK;
 use super::check::{Checked, State};
 use crate::volume::Volume;
 
@@ -76,6 +73,13 @@ impl Report {
         self.summary.not_checked
     }
 
+    /// A line for who waits.
+    pub fn progress(&self, bytes: &AtomicU64) -> String {
+        let mebibytes = bytes.load(Ordering::Relaxed) >> 20;
+        let Summary { checked, damaged, .. } = self.summary;
+        format!("{checked} files, {mebibytes} MiB, {damaged} damaged")
+    }
+
     /// A line for people.
     pub fn summary(&self) -> String {
         let Summary { checked, damaged, repaired, not_checked, in_use, unreadable, odd } = &self.summary;
@@ -93,36 +97,5 @@ impl Report {
             .collect();
         let files = if *checked == 1 { "file" } else { "files" };
         format!("{checked} {files} checked, {damaged} damaged{more}\n")
-    }
-}
-
-/// One line on a terminal that is written again and again.
-pub struct Progress {
-    is_on: bool,
-    is_shown: bool,
-    next: Instant,
-}
-
-impl Progress {
-    pub fn new(is_on: bool) -> Self {
-        Self { is_on, is_shown: false, next: Instant::now() + TICK }
-    }
-
-    /// Shows it, where the last time is long enough ago.
-    pub fn show(&mut self, report: &Report, bytes: &AtomicU64) {
-        if self.is_on && Instant::now() >= self.next {
-            self.next = Instant::now() + TICK;
-            let mebibytes = bytes.load(Ordering::Relaxed) >> 20;
-            let Summary { checked, damaged, .. } = report.summary;
-            let _ = write!(io::stderr(), "\r{checked} files, {mebibytes} MiB, {damaged} damaged\x1b[K");
-            self.is_shown = true;
-        }
-    }
-
-    /// Takes the line away, for what is to stand there.
-    pub fn clear(&mut self) {
-        if std::mem::take(&mut self.is_shown) {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }
