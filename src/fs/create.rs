@@ -114,7 +114,12 @@ impl Filesystem {
                 Err(error) => {
                     let key = self.keys.resolve(named)?;
                     if key == expected {
-                        return Err(error);
+                        // Refused, and recorded, by the key service; unless the key came back at this moment.
+                        return Err(self
+                            .keys
+                            .generate(asker, named, context)
+                            .err()
+                            .map_or(error, Into::into));
                     }
                     // An alias that led to a CMK that was lost leads to another by now.
                     expected = key;

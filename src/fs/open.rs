@@ -165,7 +165,7 @@ impl Filesystem {
 
     /// Enters the lease of a file's CMK and finds or makes its engine. The caller holds an open of the file.
     pub(super) fn engage(&self, inode: &Arc<Inode>, access: Access, asker: &Asker) -> Result<Engaged> {
-        self.engage_then(inode, access, asker, |_| Ok(()))
+        self.engage_then(inode, access, asker, |_| Ok(()), |refusal| refusal)
     }
 
     /// As [`Filesystem::engage`] for an open: one that an engine in memory serves is checked and recorded all the same
@@ -173,21 +173,34 @@ impl Filesystem {
     pub(super) fn engage_for_open(&self, inode: &Arc<Inode>, writes: bool, asker: &Asker) -> Result<Engaged> {
         let access = if writes { Access::Write } else { Access::Read };
         let record = |loaded: &Loaded| Ok(self.keys.reuse(asker, &loaded.wrapped.read(), &loaded.context)?);
-        self.engage_then(inode, access, asker, record)
+        self.engage_then(inode, access, asker, record, |refusal| self.recorded_refusal(inode, asker, refusal))
     }
 
-    /// Engages; where there is an engine already, `reuse` decides whether it may serve.
+    /// Has the key service refuse an open that the lease has refused: what is refused is recorded as well (rule AUD-1), so that it is
+    /// known who still needs a CMK that was taken away.
+    fn recorded_refusal(&self, inode: &Inode, asker: &Asker, refusal: FsError) -> FsError {
+        let Ok(found) = self.find(inode, false) else { return refusal };
+        let context = self.context(&found.identity.file_id());
+        match self.keys.reuse(asker, found.identity.wrapped(), &context) {
+            Err(recorded) => recorded.into(),
+            // It came back at this moment.
+            Ok(()) => refusal,
+        }
+    }
+
+    /// Engages; where there is an engine already, `reuse` decides whether it may serve. What the lease refuses passes through `refuse`.
     fn engage_then(
         &self,
         inode: &Arc<Inode>,
         access: Access,
         asker: &Asker,
         reuse: impl Fn(&Loaded) -> Result<()>,
+        refuse: impl Fn(FsError) -> FsError,
     ) -> Result<Engaged> {
         let writes = matches!(access, Access::Write | Access::WriteBack);
         for _ in 0..ATTEMPTS {
             let (lease, found) = self.lease_of(inode, writes)?;
-            let inside = self.admit(&lease, access)?;
+            let inside = self.admit(&lease, access).map_err(&refuse)?;
             if !inode.content.is_under(&lease) {
                 // It was rewrapped under another CMK just now.
                 continue;
