@@ -26,6 +26,9 @@ impl Init {
         let key = self.key;
         let arn = home.data_keys().resolve(&key)?;
         let volume = Volume::init(&self.dir, &key, &*home.authenticator())?;
+        if let Err(error) = home.note_volume(volume.id(), volume.path(), None) {
+            log::warn!("the home does not remember the volume: {}", error.words());
+        }
         let named = if key == arn.as_str() { String::new() } else { format!(", at present {arn}") };
         print(&format!(
             "{} is a volume now. New files are encrypted under {key}{named}.\n",

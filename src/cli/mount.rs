@@ -99,6 +99,10 @@ impl Mount {
             true => home.data_keys(),
             false => home.data_keys_only_for(rustix::process::getuid().as_raw()),
         };
+        // For who asks later which files a key governs.
+        if let Err(error) = home.note_volume(volume.id(), volume.path(), None) {
+            log::warn!("the home does not remember the volume: {}", error.words());
+        }
         let request = MountRequest {
             volume,
             mountpoint,

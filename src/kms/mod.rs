@@ -28,6 +28,7 @@ pub mod ring;
 pub mod service;
 pub mod state;
 pub mod uses;
+pub mod volume;
 
 pub use caller::{Caller, Via};
 pub use due::ServiceEvent;

@@ -14,6 +14,7 @@ pub use super::clock_guard::ClockRecord;
 use super::grant::GrantRecord;
 use super::id::{AliasName, GrantId, KeyId, MaterialId, Namespace};
 use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, TagRecord, Tombstone};
+use super::volume::VolumeRecord;
 use crate::clock::Timestamp;
 
 /// Everything that the service knows at one instant.
@@ -25,6 +26,7 @@ pub struct Keyring {
     keys: BTreeMap<KeyId, Arc<Key>>,
     aliases: BTreeMap<AliasName, Arc<AliasRecord>>,
     tombstones: BTreeMap<KeyId, Arc<Tombstone>>,
+    volumes: BTreeMap<String, Arc<VolumeRecord>>,
     /// When something is to be done about which key.
     due: BTreeSet<(Timestamp, KeyId)>,
 }
@@ -39,6 +41,7 @@ impl Keyring {
             keys: BTreeMap::new(),
             aliases: BTreeMap::new(),
             tombstones: BTreeMap::new(),
+            volumes: BTreeMap::new(),
             due: BTreeSet::new(),
         }
     }
@@ -93,6 +96,16 @@ impl Keyring {
         self.tombstones.values()
     }
 
+    /// The volume of that id.
+    pub fn volume(&self, id: &str) -> Option<&Arc<VolumeRecord>> {
+        self.volumes.get(id)
+    }
+
+    /// All volumes that are known, in the order of their ids.
+    pub fn volumes(&self) -> impl Iterator<Item = &Arc<VolumeRecord>> {
+        self.volumes.values()
+    }
+
     /// When something is to be done next about a key: it is destroyed, rotated, or material of it expires.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(date, _)| *date)
@@ -132,6 +145,9 @@ impl Keyring {
             }),
             Change::DestroyKey(tombstone) => self.destroy_key(tombstone),
             Change::Bury(tombstone) => self.bury(tombstone),
+            Change::PutVolume(volume) => {
+                self.volumes.insert(volume.id.clone(), Arc::new(volume.clone()));
+            }
             Change::SetClock(clock) => self.clock = clock.clone(),
         }
     }
@@ -202,6 +218,8 @@ pub enum Change {
     DestroyKey(Tombstone),
     /// The tombstone of a key that was destroyed before; a store that loads says so, no operation does.
     Bury(Tombstone),
+    /// A volume was seen or counted.
+    PutVolume(VolumeRecord),
     /// Time is remembered.
     SetClock(ClockRecord),
 }
@@ -223,6 +241,7 @@ impl Change {
             | Self::PutTag(_)
             | Self::RemoveTag(..)
             | Self::Bury(_)
+            | Self::PutVolume(_)
             | Self::SetClock(_) => false,
         }
     }

@@ -21,6 +21,7 @@ use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
 use crate::kms::files::{FileKeys, Principals};
 use crate::kms::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
+use crate::kms::volume::{Count, KeyUsage, VolumeRecord};
 use crate::kms::{Caller, Kms, KmsError, StateObserver, Via};
 
 /// The directory of control sockets in a home.
@@ -249,6 +250,28 @@ impl Home {
     /// [`StoreFailure`].
     pub fn now(&self) -> Result<Timestamp, StoreFailure> {
         Ok(self.kms.now(&*self.store.ring()?))
+    }
+
+    /// Notes that the volume `id` was seen at `path`, and what was counted in it. Nothing depends on it, so one that was seen there
+    /// lately is not written again, and a path that is no text is left out.
+    ///
+    /// # Errors
+    /// [`KmsError`] where the store cannot be changed.
+    pub fn note_volume(&self, id: &str, path: &Path, usage: Option<Vec<KeyUsage>>) -> Result<(), KmsError> {
+        let Some(path) = path.to_str() else { return Ok(()) };
+        let record = |ring: &Keyring| {
+            let seen = self.kms.now(ring);
+            let count = usage.clone().map(|usage| Count { at: seen, usage });
+            let new = VolumeRecord { id: id.to_owned(), path: path.to_owned(), seen, count };
+            let known = ring.volume(id);
+            let is_known = known.is_some_and(|known| new.is_known(known));
+            (!is_known).then(|| new.after(known.map(|known| &**known)))
+        };
+        if self.store.ring().is_ok_and(|ring| record(&ring).is_none()) {
+            return Ok(());
+        }
+        self.store.update(&mut |ring| Ok(record(ring).map(Change::PutVolume).into_iter().collect()))?;
+        Ok(())
     }
 
     /// Moves a simulated clock ahead, for every process; `false` where the home has a real one.

@@ -20,6 +20,7 @@ use crate::kms::key::{
 use crate::kms::material::SealedMaterial;
 use crate::kms::policy::{NamedPrincipal, Policy};
 use crate::kms::state::{KeyState, Origin};
+use crate::kms::volume::{Count, KeyUsage, VolumeRecord};
 
 /// The values of a row in the order of [`Table::columns`], without the MAC.
 pub type Row = Vec<Value>;
@@ -390,6 +391,41 @@ pub fn tag_record(row: &Row) -> Option<TagRecord> {
     (tag_row(record.key, &record.tag, &record.value) == *row).then_some(record)
 }
 
+/// The row of a volume.
+pub fn volume_row(volume: &VolumeRecord) -> Row {
+    let count = volume.count.as_ref();
+    vec![
+        volume.id.clone().into(),
+        volume.path.clone().into(),
+        volume.seen.as_millis().into(),
+        count.map(|count| count.at.as_millis()).into(),
+        count.map(|count| usage_text(&count.usage)).into(),
+    ]
+}
+
+/// The volume of a row; `None` where the row is not one that [`volume_row`] writes.
+pub fn volume_record(row: &Row) -> Option<VolumeRecord> {
+    let [id, path, seen, counted, usage] = row.as_slice() else { return None };
+    let count = match (optional(counted, time)?, optional(usage, |value| usage_of(text(value)?))?) {
+        (Some(at), Some(usage)) => Some(Count { at, usage }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return None,
+    };
+    Some(VolumeRecord { id: text(id)?.to_owned(), path: text(path)?.to_owned(), seen: time(seen)?, count })
+}
+
+/// JSON: a list of `[key, version, files, bytes]`.
+fn usage_text(usage: &[KeyUsage]) -> String {
+    let one = |one: &KeyUsage| serde_json::json!([one.key.as_str(), one.version, one.files, one.bytes]);
+    serde_json::Value::from_iter(usage.iter().map(one)).to_string()
+}
+
+fn usage_of(text: &str) -> Option<Vec<KeyUsage>> {
+    let rows: Vec<(String, u32, u64, u64)> = serde_json::from_str(text).ok()?;
+    let one = |(key, version, files, bytes)| KeyUsage { key: KeyArn::new(key), version, files, bytes };
+    Some(rows.into_iter().map(one).collect())
+}
+
 /// A text value.
 pub fn text(value: &Value) -> Option<&str> {
     match value {
@@ -415,5 +451,32 @@ fn optional<'v, T>(value: &'v Value, parse: impl Fn(&'v Value) -> Option<T>) -> 
     match value {
         Value::Null => Some(None),
         Value::Integer(_) | Value::Real(_) | Value::Text(_) | Value::Blob(_) => parse(value).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_comes_back_from_its_row_counted_or_not_and_from_no_other() {
+        let usage = KeyUsage { key: KeyArn::new("arn:\"x\""), version: 2, files: 3, bytes: u64::MAX };
+        let count = Count { at: Timestamp::from_millis(7), usage: vec![usage] };
+        for count in [None, Some(count), Some(Count { at: Timestamp::from_millis(8), usage: Vec::new() })] {
+            let seen = Timestamp::from_millis(5);
+            let volume = VolumeRecord { id: "v".to_owned(), path: "/a b".to_owned(), seen, count };
+            assert_eq!(volume_record(&volume_row(&volume)), Some(volume));
+        }
+        let row = |counted: Value, usage: Value| {
+            vec!["v".to_owned().into(), "/".to_owned().into(), 1.into(), counted, usage]
+        };
+        for (counted, usage) in [
+            (Value::Null, "[]".to_owned().into()),
+            (1.into(), Value::Null),
+            (1.into(), "[[\"k\",1,2]]".to_owned().into()),
+            (1.into(), "nothing".to_owned().into()),
+        ] {
+            assert_eq!(volume_record(&row(counted, usage)), None);
+        }
     }
 }

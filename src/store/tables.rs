@@ -162,6 +162,10 @@ impl Writer<'_> {
             Change::Bury(tombstone) => {
                 self.replace(Table::Tombstones, None, Some(rows::tombstone_row(tombstone)))
             }
+            Change::PutVolume(volume) => {
+                let old = ring.volume(&volume.id).map(|old| rows::volume_row(old));
+                self.replace(Table::Volumes, old, Some(rows::volume_row(volume)))
+            }
             Change::SetClock(clock) => {
                 let old = ring.clock();
                 self.set_fact(fact::LATEST, Some(old.latest.as_millis()), Some(clock.latest.as_millis()))?;
@@ -443,7 +447,8 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
                 Table::Tombstones => rows::tombstone_record(row).map(Change::Bury),
                 Table::Grants => rows::grant_record(row).map(Change::PutGrant),
                 Table::Tags => rows::tag_record(row).map(Change::PutTag),
-                Table::Alarms | Table::Volumes => None,
+                Table::Volumes => rows::volume_record(row).map(Change::PutVolume),
+                Table::Alarms => None,
             };
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }
