@@ -1,18 +1,36 @@
 //! `kmsfs keys`: the overview for people.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::exit::Code;
+use super::impact;
+use super::last_use::{self, LastUse, Uses};
 use super::{done, home, print, print_json, table};
+use crate::kms::key::{Key, KeyManager, Tombstone};
 use crate::kms::ring::Keyring;
+use crate::kms::state::KeyState;
+use crate::store::Home;
+use crate::volume::Volume;
+
+const HELP: &str = "\
+FILES and BYTES are what the volumes that the home knows of held when they were counted last, by kmsfs impact or with --count; the line \
+below says when. A key marked ! is pending deletion, and somebody tried to use it since: kmsfs impact KEY says who. NO_COLOR, if it is \
+set, keeps colours away; they are for terminals alone.";
 
 /// The keys of the home, for people.
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub struct Keys {
+    /// Count the files of all volumes that the home knows of now
+    #[arg(long)]
+    count: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -27,80 +45,242 @@ struct Listed {
     arn: String,
     state: String,
     origin: Option<&'static str>,
+    manager: Option<&'static str>,
     version: Option<u32>,
+    versions: usize,
     created: String,
+    next_rotation: Option<String>,
     deletion_date: Option<String>,
+    expiry_date: Option<String>,
     description: String,
+    files: Option<u64>,
+    bytes: Option<u64>,
+    last_use: Option<LastUse>,
+    /// The last refused attempt since the last use.
+    last_refusal: Option<LastUse>,
+    used_while_pending_deletion: bool,
+}
+
+/// What was counted of a key's files.
+#[derive(Debug, Default, Clone, Copy)]
+struct Governed {
+    files: u64,
+    bytes: u64,
 }
 
 impl Keys {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let home = home::open(given)?;
-        let keys = list(&*home.keyring()?);
+        if self.count {
+            count(&home)?;
+        }
+        let ring = home.keyring()?;
+        let uses = last_use::uses(&home).map_err(|error| CliError::io(home.dir(), &error))?;
+        let keys = list(&ring, &uses);
         if self.json {
             print_json(&keys)?;
         } else if keys.is_empty() {
             print("There is no key. kmsfs kms create-key makes one.\n")?;
         } else {
-            print(&people(&keys))?;
+            let colours = io::stdout().is_terminal() && permits_colours(std::env::var_os("NO_COLOR"));
+            print(&people(&keys, colours))?;
+            print(&footer(&ring, &keys))?;
         }
         done()
     }
 }
 
-fn list(ring: &Keyring) -> Vec<Listed> {
-    let mut keys: Vec<(_, Listed)> = ring
-        .keys()
-        .map(|key| {
-            let record = &key.record;
-            let aliases = ring.aliases().filter(|alias| alias.key == record.id);
-            let listed = Listed {
-                aliases: aliases.map(|alias| alias.name.to_string()).collect(),
-                key_id: record.id.to_string(),
-                arn: ring.namespace().key_arn(record.id).to_string(),
-                state: record.state.name().to_owned(),
-                origin: Some(record.origin.name()),
-                version: key.current().map(|material| material.version),
-                created: record.created.to_string(),
-                deletion_date: record.deletion_date.map(|date| date.to_string()),
-                description: record.description.clone(),
-            };
-            (record.created, listed)
-        })
-        .collect();
-    keys.extend(ring.tombstones().map(|tombstone| {
-        let listed = Listed {
-            aliases: Vec::new(),
-            key_id: tombstone.key.to_string(),
-            arn: tombstone.arn.to_string(),
-            state: "Deleted".to_owned(),
-            origin: None,
-            version: None,
-            created: tombstone.created.to_string(),
-            deletion_date: Some(tombstone.deleted.to_string()),
-            description: String::new(),
-        };
-        (tombstone.created, listed)
-    }));
+/// Whether the environment leaves colours on (no-color.org: set and not empty means none).
+fn permits_colours(no_color: Option<OsString>) -> bool {
+    no_color.is_none_or(|value| value.is_empty())
+}
+
+/// Counts every volume that is known and there.
+fn count(home: &Home) -> Result<()> {
+    let ring = home.keyring()?;
+    for known in ring.volumes() {
+        let Ok(volume) = Volume::open(Path::new(&known.path), &*home.authenticator()) else { continue };
+        if volume.id() != known.id {
+            continue;
+        }
+        let counted = impact::count(&volume, &[PathBuf::new()], None)
+            .map_err(|error| CliError::io(volume.path(), &error))?;
+        impact::note(home, &volume, &counted);
+    }
+    Ok(())
+}
+
+/// What the last counts of all volumes say of each key, by ARN.
+fn governed(ring: &Keyring) -> HashMap<String, Governed> {
+    let mut governed: HashMap<String, Governed> = HashMap::new();
+    for usage in ring.volumes().filter_map(|volume| volume.count.as_ref()).flat_map(|count| &count.usage) {
+        let of_key = governed.entry(usage.key.to_string()).or_default();
+        of_key.files += usage.files;
+        of_key.bytes += usage.bytes;
+    }
+    governed
+}
+
+fn list(ring: &Keyring, uses: &HashMap<String, Uses>) -> Vec<Listed> {
+    let governed = governed(ring);
+    let any_count = ring.volumes().any(|volume| volume.count.is_some());
+    let of = |arn: &str| {
+        let counted = governed.get(arn).copied().or(any_count.then(Governed::default));
+        (counted, uses.get(arn).cloned().unwrap_or_default())
+    };
+    let living = ring.keys().map(|key| {
+        let arn = ring.namespace().key_arn(key.record.id).to_string();
+        let (counted, uses) = of(&arn);
+        (key.record.created, living(ring, key, arn, counted, uses))
+    });
+    let dead = ring.tombstones().map(|tombstone| {
+        let (counted, uses) = of(tombstone.arn.as_str());
+        (tombstone.created, dead(tombstone, counted, uses))
+    });
+    let mut keys: Vec<_> = living.chain(dead).collect();
     keys.sort_by_key(|(created, _)| *created);
     keys.into_iter().map(|(_, listed)| listed).collect()
 }
 
-fn people(keys: &[Listed]) -> String {
-    let head =
-        ["ALIAS", "KEY ID", "STATE", "ORIGIN", "VERSION", "DELETION DATE", "CREATED"].map(str::to_owned);
+fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, uses: Uses) -> Listed {
+    let record = &key.record;
+    let aliases = ring.aliases().filter(|alias| alias.key == record.id);
+    let is_pending = record.state == KeyState::PendingDeletion;
+    // What was refused before, the key being disabled, is refused by another name.
+    let is_of_state =
+        uses.refused.as_ref().is_some_and(|last| last.refused.as_deref() == Some(INVALID_STATE));
+    Listed {
+        aliases: aliases.map(|alias| alias.name.to_string()).collect(),
+        key_id: record.id.to_string(),
+        arn,
+        state: record.state.name().to_owned(),
+        origin: Some(record.origin.name()),
+        manager: (record.manager == KeyManager::Aws).then(|| record.manager.name()),
+        version: key.current().map(|material| material.version),
+        versions: key.materials.len(),
+        created: record.created.to_string(),
+        next_rotation: key.next_rotation().map(|date| date.to_string()),
+        deletion_date: record.deletion_date.map(|date| date.to_string()),
+        expiry_date: key.materials.iter().filter_map(|one| one.expiry()).min().map(|date| date.to_string()),
+        description: record.description.clone(),
+        files: counted.map(|counted| counted.files),
+        bytes: counted.map(|counted| counted.bytes),
+        used_while_pending_deletion: is_pending && is_of_state,
+        last_use: uses.permitted,
+        last_refusal: uses.refused,
+    }
+}
+
+fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed {
+    Listed {
+        aliases: Vec::new(),
+        key_id: tombstone.key.to_string(),
+        arn: tombstone.arn.to_string(),
+        state: "Deleted".to_owned(),
+        origin: None,
+        manager: None,
+        version: None,
+        versions: 0,
+        created: tombstone.created.to_string(),
+        next_rotation: None,
+        deletion_date: Some(tombstone.deleted.to_string()),
+        expiry_date: None,
+        description: String::new(),
+        files: counted.map(|counted| counted.files),
+        bytes: counted.map(|counted| counted.bytes),
+        used_while_pending_deletion: false,
+        last_use: uses.permitted,
+        last_refusal: uses.refused,
+    }
+}
+
+/// What the use of a key that is pending deletion is refused by (AWS KMS API).
+const INVALID_STATE: &str = "KMSInvalidStateException";
+
+/// The columns.
+const HEAD: [&str; 10] =
+    ["ALIAS", "KEY ID", "STATE", "ORIGIN", "VERSION", "NEXT ROTATION", "ENDS", "FILES", "BYTES", "LAST USED"];
+
+fn people(keys: &[Listed], colours: bool) -> String {
     let or_dash =
         |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+    let day = |time: &Option<String>| time.as_ref().and_then(|time| time.get(..10).map(str::to_owned));
     let rows = keys.iter().map(|key| {
+        let mark = if key.used_while_pending_deletion { " !" } else { "" };
         [
             or_dash(Some(key.aliases.join(","))),
             key.key_id.clone(),
-            key.state.clone(),
+            format!("{}{mark}", key.state),
             or_dash(key.origin.map(str::to_owned)),
             or_dash(key.version.map(|version| version.to_string())),
-            or_dash(key.deletion_date.clone()),
-            key.created.clone(),
+            or_dash(day(&key.next_rotation)),
+            or_dash(day(&key.deletion_date).or_else(|| day(&key.expiry_date))),
+            or_dash(key.files.map(|files| files.to_string())),
+            or_dash(key.bytes.map(|bytes| bytes.to_string())),
+            or_dash(key.last_use.as_ref().map(|last| last.time.clone())),
         ]
     });
-    table::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    let table = table::table(&std::iter::once(HEAD.map(str::to_owned)).chain(rows).collect::<Vec<_>>());
+    if colours { coloured(&table, keys) } else { table }
+}
+
+/// Has states stand out (`ECMA-48`, SGR): green what works, yellow what does not now, red what ends.
+fn coloured(table: &str, keys: &[Listed]) -> String {
+    let mut text = String::new();
+    for (number, line) in table.lines().enumerate() {
+        match number.checked_sub(1).and_then(|number| keys.get(number)) {
+            None => text += &format!("\x1b[1m{line}\x1b[0m\n"),
+            Some(key) => {
+                let colour = match key.state.as_str() {
+                    "Enabled" => 32,
+                    "PendingDeletion" | "Deleted" => 31,
+                    _ => 33,
+                };
+                let at = line.find(&key.key_id).map_or(0, |at| at + key.key_id.len());
+                let (before, rest) = line.split_at(at);
+                text += &format!("{before}{}\n", rest.replacen(&key.state, &painted(&key.state, colour), 1));
+            }
+        }
+    }
+    text
+}
+
+fn painted(text: &str, colour: u8) -> String {
+    format!("\x1b[{colour}m{text}\x1b[0m")
+}
+
+/// When files were counted, and what the mark means.
+fn footer(ring: &Keyring, keys: &[Listed]) -> String {
+    let mut text = String::new();
+    let counts = ring.volumes().map(|volume| volume.count.as_ref().map(|count| count.at));
+    let (oldest, uncounted) = counts.fold((None, 0), |(oldest, uncounted), at| match at {
+        Some(at) => (Some(oldest.map_or(at, |oldest: _| at.min(oldest))), uncounted),
+        None => (oldest, uncounted + 1),
+    });
+    match (oldest, uncounted) {
+        (None, 0) => (),
+        (None, _) => text += "Files are not counted yet: kmsfs keys --count does it.\n",
+        (Some(at), 0) => text += &format!("Files as counted at {at}.\n"),
+        (Some(at), _) => {
+            text += &format!("Files as counted at {at}, without {uncounted} volumes: kmsfs keys --count.\n");
+        }
+    }
+    for key in keys.iter().filter(|key| key.used_while_pending_deletion) {
+        if let Some(last) = &key.last_refusal {
+            text +=
+                &format!("! {} is pending deletion and still asked for: {}\n", key.key_id, last.to_text());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_color_keeps_colours_away_where_it_is_not_empty() {
+        assert!(permits_colours(None) && permits_colours(Some("".into())));
+        assert!(!permits_colours(Some("1".into())));
+    }
 }

@@ -11,10 +11,12 @@ mod error;
 pub mod exit;
 mod govern;
 mod home;
+mod impact;
 mod init;
 mod inspect;
 mod keys;
 mod kms;
+mod last_use;
 mod mount;
 mod mountpoints;
 mod observer;
@@ -88,6 +90,8 @@ enum Command {
     Decrypt(decrypt::Decrypt),
     /// Verify files, byte by byte, and repair them
     Scrub(scrub::Scrub),
+    /// Which files a key governs
+    Impact(impact::Impact),
     /// Move files to the newest backing key of their CMK, or to another CMK
     Rewrap(rewrap::Rewrap),
     /// Encrypt files anew, under new data keys
@@ -120,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Status(command) => command.run(cli.home),
         Command::Decrypt(command) => command.run(cli.home),
         Command::Scrub(command) => command.run(cli.home),
+        Command::Impact(command) => command.run(cli.home),
         Command::Rewrap(command) => command.run(cli.home),
         Command::Reencrypt(command) => command.run(cli.home),
     };

@@ -159,3 +159,12 @@ fn a_slip_in_a_recovery_code_is_told_apart_from_the_code_of_another_home() {
         assert!(!shown.contains(typed), "{shown}");
     }
 }
+
+#[test]
+fn states_of_keys_are_coloured_on_a_terminal_and_nowhere_else() {
+    let fixture = Fixture::with_volume();
+    assert!(!fixture.run(&["keys"]).out.contains('\x1b'));
+    let (code, shown) = fixture.at_terminal(&["keys"]).ends();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("\x1b[32mEnabled\x1b[0m"), "{shown:?}");
+}

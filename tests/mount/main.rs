@@ -9,6 +9,7 @@ mod ending;
 mod everyday;
 mod fixture;
 mod govern;
+mod impact;
 mod import;
 mod keys;
 mod lifecycle;

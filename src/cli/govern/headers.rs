@@ -7,6 +7,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
+use crate::content::layout;
 use crate::datakey::{KeyArn, MATERIAL_ID_LEN};
 use crate::envelope::FileId;
 use crate::fs::backing::FdBacking;
@@ -17,8 +18,11 @@ use crate::volume::{Volume, successor, walk};
 #[derive(Debug)]
 pub struct Header {
     pub key: KeyArn,
+    pub version: u32,
     pub material_id: [u8; MATERIAL_ID_LEN],
     pub file_id: FileId,
+    /// The plain size, in bytes.
+    pub size: u64,
 }
 
 /// What was seen of a file.
@@ -57,9 +61,16 @@ fn look(
         return Ok(None);
     }
     let fd = successor::of(volume.path(), &fd)?.unwrap_or(fd);
+    let backing_size = u64::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
     Ok(Some(CryptFile::identify(&FdBacking::new(fd)).map(|identity| {
         let header = identity.claims();
         let wrapped = &header.wrapped;
-        Header { key: wrapped.key.clone(), material_id: wrapped.material_id, file_id: header.file_id }
+        Header {
+            key: wrapped.key.clone(),
+            version: wrapped.version,
+            material_id: wrapped.material_id,
+            file_id: header.file_id,
+            size: if header.dirty { layout::plain_size(backing_size).size } else { header.committed_size },
+        }
     })))
 }

@@ -183,6 +183,11 @@ impl Progress {
         Self { is_on, is_shown: false, next: Instant::now() + TICK }
     }
 
+    /// Whether anybody sees it.
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Shows it, where the last time is long enough ago.
     pub fn show(&mut self, line: impl FnOnce() -> String) {
         if self.is_on && Instant::now() >= self.next {

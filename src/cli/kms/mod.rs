@@ -16,8 +16,9 @@ use serde_json::{Map, Value};
 
 use super::error::{CliError, Result, STORE_FAILED};
 use super::exit::{self, Code};
-use super::{complain, done, home, print};
+use super::{complain, done, home, impact, print};
 use crate::kms::{Caller, Cause, Kms as Service, KmsError, Operation, Via};
+use crate::store::Home;
 use arguments::{Arguments, Usage};
 use table::Command;
 
@@ -55,7 +56,11 @@ impl Kms {
                 }
                 let uid = rustix::process::geteuid().as_raw();
                 let caller = home.caller(uid, std::process::id(), Via::Cli);
-                Ok(call(&home.kms(), &caller, command, &arguments)?)
+                let code = call(&home.kms(), &caller, command, &arguments)?;
+                if code == exit::OK && command.operation == Operation::ScheduleKeyDeletion {
+                    warn_of_deletion(&home, &arguments);
+                }
+                Ok(code)
             }
             Err(usage) => Err(CliError::new(exit::AWS_USAGE, usage.what).hint(usage.hint)),
         }
@@ -102,6 +107,20 @@ fn call(service: &Service, caller: &Caller, command: &Command, arguments: &Argum
         }
         Ok(None) => done(),
         Err(error) => refused(command.operation, &error),
+    }
+}
+
+/// What will not be readable any more, to standard error: standard output is AWS's answer (rule DEL-4).
+fn warn_of_deletion(home: &Home, arguments: &Arguments) {
+    let named = arguments.request.get("KeyId").and_then(Value::as_str).unwrap_or_default();
+    let warning = home.data_keys().resolve(named).map_err(CliError::from);
+    match warning.and_then(|arn| impact::warning(home, &arn)) {
+        Ok(Some(text)) => complain(&format!(
+            "What needs this key cannot be read now, and never again after its deletion date:\n{}",
+            text.trim_end()
+        )),
+        Ok(None) => (),
+        Err(error) => complain(&error.to_string()),
     }
 }
 
