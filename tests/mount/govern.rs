@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fixture::{ENOKEY, Fixture, errno, pattern, sh};
+use crate::second;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -394,6 +395,22 @@ fn a_successor_that_a_kill_left_takes_its_place_at_the_mount_or_when_the_file_is
             let _ = fs::remove_file(&dirty);
         }
         assert_eq!(id(&beneath), new_id, "who reads the header finds the new one");
+        let reader = second::command()
+            .args([
+                "--home",
+                text(&fixture.path("home")),
+                "--scrub",
+                "--output",
+                text(&fixture.path("plain")),
+            ])
+            .arg(&beneath)
+            .output()
+            .unwrap();
+        assert!(reader.status.success(), "{}", String::from_utf8_lossy(&reader.stdout));
+        assert!(
+            fs::read(fixture.path("plain")).unwrap() == pattern(1, 100_000),
+            "and so does the second reader"
+        );
         check_after_kill(&fixture, &[("f".into(), pattern(1, 100_000))]);
         fixture.mount(&["ro"]);
         assert!(fs::read(&path).unwrap() == pattern(1, 100_000), "read in the place of the file");

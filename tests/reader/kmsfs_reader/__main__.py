@@ -15,7 +15,7 @@ from .backing import Backing
 from .content import Content
 from .errors import Refused
 from .home import Home, HomeKeys, open_home
-from .opening import open_content
+from .opening import content_of, open_content
 from .scrub import scrub
 from .service import BackingKey, GivenKey, KeyService, KeySource, configured_id, volume_of
 
@@ -94,7 +94,7 @@ def _home(directory: str) -> Home:
 
 def _read(path: str, key: KeySource, request: Request) -> dict[str, object]:
     """Reads a file, and says what there was."""
-    with Backing(path) as backing:
+    with Backing(content_of(path)) as backing:
         content = open_content(backing, key)
         if request.get("scrub"):
             scrub(content)

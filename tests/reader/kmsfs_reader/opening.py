@@ -5,7 +5,7 @@ from .backing import Backing
 from .content import Content
 from .errors import Refused
 from .header import Slot
-from .service import KeySource
+from .service import KeySource, volume_of
 
 
 def open_content(backing: Backing, keys: KeySource) -> Content:
@@ -21,6 +21,20 @@ def open_content(backing: Backing, keys: KeySource) -> Content:
             return Content(backing, slot, data_key)
         refusals.append(f"{slot.name}: its MAC does not hold")
     raise Refused("header", "; ".join(refusals))
+
+
+def content_of(path: str) -> str:
+    """What holds a file's content: its successor, where another file is taking its place (section 5, at its end)."""
+    with Backing(path) as backing:
+        if backing.size < layout.PAGE:
+            return path
+        slots, _ = _possible_slots(backing)
+    try:
+        volume = volume_of(path)
+    except Refused:
+        return path
+    successor = volume / ".kmsfs" / "next" / slots[0].file_id.hex() if slots else None
+    return str(successor) if successor and successor.is_file() else path
 
 
 def _possible_slots(backing: Backing) -> tuple[list[Slot], list[str]]:
