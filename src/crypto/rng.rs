@@ -95,7 +95,8 @@ mod tests {
         let mut page = [0; 64];
         let mut out = [0; 20];
         take(&mut page, &mut out);
-        assert_eq!((page[..LEFT], page[LEFT + 42..]), (42_u16.to_ne_bytes(), [0; 20][..]));
+        assert_eq!(page[..LEFT], 42_u16.to_ne_bytes());
+        assert_eq!(page[LEFT + 42..], [0; 20]);
         let next: [u8; 20] = page[LEFT + 22..LEFT + 42].try_into().unwrap();
         take(&mut page, &mut out);
         assert_eq!(out, next);
