@@ -11,7 +11,6 @@ use clap::Args;
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::govern::files;
-use super::last_use::{self, Uses};
 use super::targets::{Task, tasks};
 use super::{home, print, print_json};
 use crate::datakey::KeyArn;
@@ -19,6 +18,7 @@ use crate::kms::id::KeyId;
 use crate::kms::reference::{self, Form};
 use crate::kms::ring::Keyring;
 use crate::store::Home;
+use crate::store::audit::usage::Uses;
 use crate::volume::Volume;
 use crate::watch::{self, MountStatus};
 pub use count::{Counted, count};
@@ -119,8 +119,10 @@ fn of_tasks(home: &Home, arn: &KeyArn, tasks: Vec<Task>, absent: Vec<Absent>) ->
     let id = ring.namespace().key_id_of(arn);
     let key = id.and_then(|id| ring.key(id));
     let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
-    let mut uses = last_use::uses(home).map_err(|error| CliError::io(home.dir(), &error))?;
-    let Uses { permitted, refused } = uses.remove(arn.as_str()).unwrap_or_default();
+    let mut uses = home.uses(std::slice::from_ref(arn))?;
+    let Uses { used, refused, .. } = uses.remove(arn).unwrap_or_default();
+    // What was refused before the last use is of no matter any more.
+    let refused = refused.filter(|refused| used.as_ref().is_none_or(|used| used.time <= refused.time));
     Ok(Report {
         key: arn.to_string(),
         aliases: aliases.map(|alias| alias.name.to_string()).collect(),
@@ -131,8 +133,8 @@ fn of_tasks(home: &Home, arn: &KeyArn, tasks: Vec<Task>, absent: Vec<Absent>) ->
         open_files: open_in(&|_| true),
         volumes,
         absent,
-        last_use: permitted,
-        last_refusal: refused,
+        last_use: used.map(Into::into),
+        last_refusal: refused.map(Into::into),
     })
 }
 

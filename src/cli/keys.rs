@@ -1,6 +1,6 @@
 //! `kmsfs keys`: the overview for people.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,13 @@ use serde::Serialize;
 use super::error::{CliError, Result};
 use super::exit::Code;
 use super::impact;
-use super::last_use::{self, LastUse, Uses};
+use super::last_use::LastUse;
 use super::{done, home, print, print_json, table};
+use crate::datakey::KeyArn;
 use crate::kms::key::{Key, KeyManager, Tombstone};
 use crate::kms::ring::Keyring;
-use crate::kms::state::KeyState;
 use crate::store::Home;
+use crate::store::audit::usage::Uses;
 use crate::volume::Volume;
 
 const HELP: &str = "\
@@ -56,7 +57,7 @@ struct Listed {
     files: Option<u64>,
     bytes: Option<u64>,
     last_use: Option<LastUse>,
-    /// The last refused attempt since the last use.
+    /// The last refused attempt.
     last_refusal: Option<LastUse>,
     used_while_pending_deletion: bool,
 }
@@ -75,7 +76,9 @@ impl Keys {
             count(&home)?;
         }
         let ring = home.keyring()?;
-        let uses = last_use::uses(&home).map_err(|error| CliError::io(home.dir(), &error))?;
+        let keys = ring.keys().map(|key| ring.namespace().key_arn(key.record.id));
+        let keys: Vec<_> = keys.chain(ring.tombstones().map(|tombstone| tombstone.arn.clone())).collect();
+        let uses = home.uses(&keys)?;
         let keys = list(&ring, &uses);
         if self.json {
             print_json(&keys)?;
@@ -121,12 +124,12 @@ fn governed(ring: &Keyring) -> HashMap<String, Governed> {
     governed
 }
 
-fn list(ring: &Keyring, uses: &HashMap<String, Uses>) -> Vec<Listed> {
+fn list(ring: &Keyring, uses: &BTreeMap<KeyArn, Uses>) -> Vec<Listed> {
     let governed = governed(ring);
     let any_count = ring.volumes().any(|volume| volume.count.is_some());
     let of = |arn: &str| {
         let counted = governed.get(arn).copied().or(any_count.then(Governed::default));
-        (counted, uses.get(arn).cloned().unwrap_or_default())
+        (counted, uses.get(&KeyArn::new(arn)).cloned().unwrap_or_default())
     };
     let living = ring.keys().map(|key| {
         let arn = ring.namespace().key_arn(key.record.id).to_string();
@@ -145,10 +148,6 @@ fn list(ring: &Keyring, uses: &HashMap<String, Uses>) -> Vec<Listed> {
 fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, uses: Uses) -> Listed {
     let record = &key.record;
     let aliases = ring.aliases().filter(|alias| alias.key == record.id);
-    let is_pending = record.state == KeyState::PendingDeletion;
-    // What was refused before, the key being disabled, is refused by another name.
-    let is_of_state =
-        uses.refused.as_ref().is_some_and(|last| last.refused.as_deref() == Some(INVALID_STATE));
     Listed {
         aliases: aliases.map(|alias| alias.name.to_string()).collect(),
         key_id: record.id.to_string(),
@@ -165,9 +164,9 @@ fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, use
         description: record.description.clone(),
         files: counted.map(|counted| counted.files),
         bytes: counted.map(|counted| counted.bytes),
-        used_while_pending_deletion: is_pending && is_of_state,
-        last_use: uses.permitted,
-        last_refusal: uses.refused,
+        used_while_pending_deletion: uses.refused_since_scheduled.is_some(),
+        last_refusal: uses.refused_since_scheduled.or(uses.refused).map(Into::into),
+        last_use: uses.used.map(Into::into),
     }
 }
 
@@ -189,13 +188,10 @@ fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed 
         files: counted.map(|counted| counted.files),
         bytes: counted.map(|counted| counted.bytes),
         used_while_pending_deletion: false,
-        last_use: uses.permitted,
-        last_refusal: uses.refused,
+        last_use: uses.used.map(Into::into),
+        last_refusal: uses.refused.map(Into::into),
     }
 }
-
-/// What the use of a key that is pending deletion is refused by (AWS KMS API).
-const INVALID_STATE: &str = "KMSInvalidStateException";
 
 /// The columns.
 const HEAD: [&str; 10] =
