@@ -74,6 +74,9 @@ pub const CREATE_GRANT: &str = "CreateGrant";
 /// Gives the grantee the right to end the grant.
 pub const RETIRE_GRANT: &str = "RetireGrant";
 
+const EQUALS: &str = "EncryptionContextEquals";
+const SUBSET: &str = "EncryptionContextSubset";
+
 /// What the encryption context must be; names of pairs have no upper and lower case, values have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Constraints {
@@ -101,6 +104,20 @@ impl Constraints {
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.equals.is_none() && self.subset.is_none()
+    }
+
+    /// As a JSON object with AWS's names, in one form.
+    pub fn to_json(&self) -> String {
+        let named = [(EQUALS, &self.equals), (SUBSET, &self.subset)];
+        let there = named.into_iter().filter_map(|(name, context)| Some((name, context.as_ref()?)));
+        serde_json::to_string(&there.collect::<BTreeMap<_, _>>()).expect("texts are JSON")
+    }
+
+    /// Of what [`Self::to_json`] gives; `None` for other members.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let mut members: BTreeMap<String, EncryptionContext> = serde_json::from_str(text).ok()?;
+        let constraints = Self { equals: members.remove(EQUALS), subset: members.remove(SUBSET) };
+        members.is_empty().then_some(constraints)
     }
 
     fn hold(&self, context: Context<'_>) -> bool {

@@ -3,13 +3,11 @@
 //! A record has exactly one row, column by column, and a row that authenticates has exactly one record: what is loaded
 //! is written back to compare.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::Value;
 
 use crate::clock::Timestamp;
-use crate::context::EncryptionContext;
 use crate::datakey::KeyArn;
 use crate::kms::grant::{Constraints, GrantOperation, GrantRecord};
 use crate::kms::id::{AliasName, GrantId, KeyId, MaterialId};
@@ -326,13 +324,7 @@ pub fn tombstone_record(row: &Row) -> Option<Tombstone> {
 /// The row of a grant. Operations are names with commas between them, constraints are JSON.
 pub fn grant_row(grant: &GrantRecord) -> Row {
     let operations: Vec<_> = grant.operations.iter().map(|operation| operation.name()).collect();
-    let constraints = Value::from((!grant.constraints.is_empty()).then(|| {
-        let pairs =
-            |name: &str, context: &Option<EncryptionContext>| Some((name.to_owned(), context.clone()?));
-        let both = [pairs(EQUALS, &grant.constraints.equals), pairs(SUBSET, &grant.constraints.subset)];
-        let both: BTreeMap<String, EncryptionContext> = both.into_iter().flatten().collect();
-        serde_json::to_string(&both).expect("texts are JSON")
-    }));
+    let constraints = (!grant.constraints.is_empty()).then(|| grant.constraints.to_json()).into();
     vec![
         grant.id.to_string().into(),
         grant.key.to_string().into(),
@@ -346,9 +338,6 @@ pub fn grant_row(grant: &GrantRecord) -> Row {
     ]
 }
 
-const EQUALS: &str = "EncryptionContextEquals";
-const SUBSET: &str = "EncryptionContextSubset";
-
 /// The grant of a row; `None` where the row is not one that [`grant_row`] writes.
 pub fn grant_record(row: &Row) -> Option<GrantRecord> {
     let [id, key, name, grantee, retiring, operations, constraints, issuer, created] = row.as_slice() else {
@@ -361,17 +350,11 @@ pub fn grant_record(row: &Row) -> Option<GrantRecord> {
         grantee: NamedPrincipal::parse(text(grantee)?)?,
         retiring: optional(retiring, |value| NamedPrincipal::parse(text(value)?))?,
         operations: text(operations)?.split(',').map(GrantOperation::from_name).collect::<Option<_>>()?,
-        constraints: optional(constraints, |value| read_constraints(text(value)?))?.unwrap_or_default(),
+        constraints: optional(constraints, |value| Constraints::from_json(text(value)?))?.unwrap_or_default(),
         issuer: text(issuer)?.to_owned(),
         created: time(created)?,
     };
     (grant_row(&record) == *row).then_some(record)
-}
-
-fn read_constraints(text: &str) -> Option<Constraints> {
-    let mut both: BTreeMap<String, EncryptionContext> = serde_json::from_str(text).ok()?;
-    let constraints = Constraints { equals: both.remove(EQUALS), subset: both.remove(SUBSET) };
-    both.is_empty().then_some(constraints)
 }
 
 /// The row of a tag of `key`. Its own key is the key's id and the tag's name.
