@@ -195,6 +195,37 @@ def measure(system, base, scale):
     yield "peak memory", system.peak_memory(), "MiB"
 
 
+def audit_cost(base, binary, rounds):
+    """What the audit log costs: the same build of kmsfs with its log and without, in turn. Answers lines, and rows for JSON."""
+    systems, values = {}, {}
+    try:
+        for name in ("on", "off"):
+            system = Kmsfs(base / f"audit-{name}", binary)
+            system.environment["KMSFS_BENCH_AUDIT"] = name
+            system.environment["KMSFS_HOME"] = str(system.base / "home")
+            system.mount()
+            systems[name] = system
+        for turn in range(rounds):
+            for name in ("on", "off") if turn % 2 else ("off", "on"):
+                mnt = systems[name].mnt
+                unpack = timed(lambda: sh('tar -C "$mnt" -xf "$base/tree.tar"', mnt=mnt, base=base))
+                systems[name].drop_caches()
+                read = timed(lambda: sh('grep -r zzz "$mnt/tree" || true', mnt=mnt))
+                shutil.rmtree(mnt / "tree")
+                for figure, value in (("unpack 2,000 files", unpack), ("read them, cold", read)):
+                    values.setdefault(figure, {}).setdefault(name, []).append(value)
+    finally:
+        for system in systems.values():
+            system.unmount()
+    lines, rows = [f"{'':34} {'audit log':>21} {'none':>21}   the log costs"], []
+    for figure, by in values.items():
+        cost = statistics.median(on / off - 1 for on, off in zip(by["on"], by["off"]))
+        cells = [f"{statistics.median(by[name]):.2f} ({min(by[name]):.2f}-{max(by[name]):.2f})" for name in ("on", "off")]
+        lines.append(f"{figure + ', s':34} {cells[0]:>21} {cells[1]:>21}   {cost:.1%}")
+        rows.append({"figure": figure, "unit": "s", "rounds": rounds, "audit": by, "the_log_costs": cost})
+    return "\n".join(lines), rows
+
+
 def better(ours, theirs, unit):
     """How many times better the first is."""
     return ours / theirs if unit.endswith("/s") else theirs / ours
@@ -225,6 +256,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kmsfs", required=True, help="the binary")
     parser.add_argument("--passthrough", required=True, help="the example's binary")
+    parser.add_argument("--measuring", help="a binary whose audit log can be turned off, to measure what that costs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the full work, for trying out")
     parser.add_argument("--json", help="where to write all values")
@@ -244,6 +276,7 @@ def main():
                 print(f"round {turn + 1} of {given.rounds}: {system.name}", file=sys.stderr)
                 for figure, value, unit in measure(system, base, given.scale):
                     results.setdefault(figure, (unit, {}))[1].setdefault(system.name, []).append(value)
+        of_audit, rows_of_audit = audit_cost(base, given.measuring, 2 * given.rounds) if given.measuring else ("", [])
     finally:
         for system in mounted:
             system.unmount()
@@ -251,9 +284,9 @@ def main():
     text, rows = report(results, given.rounds)
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
-          f"{given.rounds} rounds: median (least-most)\n{text}")
+          f"{given.rounds} rounds: median (least-most)\n{text}\n{of_audit}")
     if given.json:
-        Path(given.json).write_text(json.dumps(rows, indent=2) + "\n")
+        Path(given.json).write_text(json.dumps(rows + rows_of_audit, indent=2) + "\n")
 
 
 if __name__ == "__main__":

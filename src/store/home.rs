@@ -130,7 +130,7 @@ impl Home {
         )?);
         let log = records::open(&dir, &root, &store, &*clock)?;
         let ring = store.ring().map_err(from_failure(&path))?;
-        let kms = Kms::new(store.clone(), root.sealer(), clock, log.clone());
+        let kms = Kms::new(store.clone(), root.sealer(), clock, records::kept_in(log.clone()));
         let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
         let namespace = ring.namespace();
         Ok(Self {

@@ -18,7 +18,7 @@ use super::tables::AuditFacts;
 use crate::clock::Clock;
 use crate::datakey::KeyArn;
 use crate::kms::Caller;
-use crate::kms::audit::{AuditEvent, HomeEvent, Scene};
+use crate::kms::audit::{AuditEvent, AuditLog, HomeEvent, Scene};
 use crate::kms::clock_guard::{self, Reading};
 
 impl Home {
@@ -137,4 +137,31 @@ pub fn begin(
         let begun = audit::begin(dir, &root.audit(chain), &scene, generation);
         begun.map_err(|error| HomeError::Io(dir.join(audit::FILE_NAME), error))
     })
+}
+
+/// What keeps the records: the log. Nothing turns that off, but for a build that only measures.
+#[cfg(not(feature = "bench-without-audit"))]
+pub fn kept_in(log: Arc<FileAuditLog>) -> Arc<dyn AuditLog> {
+    log
+}
+
+/// What keeps the records: the log, or nothing where `KMSFS_BENCH_AUDIT=off`, to measure what the log costs. Never in a build that anybody
+/// is given.
+#[cfg(feature = "bench-without-audit")]
+pub fn kept_in(log: Arc<FileAuditLog>) -> Arc<dyn AuditLog> {
+    struct Nowhere;
+
+    impl AuditLog for Nowhere {
+        fn record(&self, _: &AuditEvent<'_>) -> Result<(), crate::kms::audit::AuditError> {
+            Ok(())
+        }
+    }
+
+    match std::env::var_os("KMSFS_BENCH_AUDIT") {
+        Some(off) if off == "off" => {
+            log::error!("this build measures, and records nothing");
+            Arc::new(Nowhere)
+        }
+        _ => log,
+    }
 }
