@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn what_aws_has_and_this_version_has_not_is_told_apart_from_a_misspelling() {
-        assert!(find("create-grant").unwrap_err().what.contains("not supported by this version"));
+        assert!(find("verify-mac").unwrap_err().what.contains("not supported by this version"));
         assert!(find("create-kye").unwrap_err().what.contains("not known"));
     }
 
