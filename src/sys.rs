@@ -116,50 +116,6 @@ impl<T> Wiped<T> {
     }
 }
 
-/// Has the kernel take this process's code out of its memory; what is executed again comes back from the file's pages in the kernel's
-/// cache. For a process that has started and serves from now on: most of its code has run for the last time.
-///
-/// # Errors
-/// Where the kernel does not say what is mapped, or refuses.
-pub fn forget_code() -> std::io::Result<()> {
-    let smaps = std::fs::read_to_string("/proc/self/smaps")?;
-    for (start, len) in unchanged_code(&smaps) {
-        let map = ptr::with_exposed_provenance_mut(start);
-        #[allow(unsafe_code)]
-        // SAFETY: a private map of a file that cannot be written and of which no page was changed: the next access of a page finds
-        // in it what was there before.
-        unsafe {
-            mm::madvise(map, len, Advice::LinuxDontNeed)?;
-        }
-    }
-    Ok(())
-}
-
-/// The maps of code, by address and length, that are as in their files (`proc_pid_smaps(5)`).
-fn unchanged_code(smaps: &str) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    let mut code = None;
-    for line in smaps.lines() {
-        let words: Vec<_> = line.split_ascii_whitespace().collect();
-        match words[..] {
-            [range, access, _, _, inode, ..] if access.len() == 4 => {
-                let ends = range
-                    .split_once('-')
-                    .map(|(from, to)| [from, to].map(|end| usize::from_str_radix(end, 16)));
-                code = match ends {
-                    Some([Ok(from), Ok(to)]) if access == "r-xp" && inode != "0" && from < to => {
-                        Some((from, to - from))
-                    }
-                    _ => None,
-                };
-            }
-            ["Anonymous:", "0", "kB"] => found.extend(code.take()),
-            _ => (),
-        }
-    }
-    found
-}
-
 /// Bytes in a page of memory, on every machine that has at least pages of this size.
 const PAGE: usize = 4096;
 
@@ -206,34 +162,6 @@ impl fmt::Debug for WipedOnFork {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn code_that_was_forgotten_runs_again() {
-        let resident = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
-            line.split_ascii_whitespace().next().unwrap().parse::<u64>().unwrap()
-        };
-        let before = resident();
-        forget_code().unwrap();
-        assert!(resident() < before, "{} KiB, {before} before", resident());
-        forget_code().unwrap();
-    }
-
-    #[test]
-    fn only_code_that_is_as_in_its_file_is_forgotten() {
-        let map = |access: &str, inode: &str, changed: &str| {
-            format!(
-                "1000-3000 {access} 00000000 fe:00 {inode}    /bin/x y\nRss: 8 kB\nAnonymous: {changed} kB\n"
-            )
-        };
-        assert_eq!(unchanged_code(&map("r-xp", "7", "0")), [(0x1000, 0x2000)]);
-        for other in
-            [map("r--p", "7", "0"), map("r-xs", "7", "0"), map("r-xp", "0", "0"), map("r-xp", "7", "4")]
-        {
-            assert!(unchanged_code(&other).is_empty(), "{other}");
-        }
-    }
 
     #[test]
     #[allow(unsafe_code)]

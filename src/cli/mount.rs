@@ -17,7 +17,6 @@ use super::exit::{self, Code};
 use super::{done, home, print};
 use crate::fuse::{self, MountRequest};
 use crate::store::{Home, Key};
-use crate::sys;
 use crate::volume::Volume;
 use crate::volume::lock::WriterLock;
 
@@ -112,9 +111,6 @@ impl Mount {
             run_dir: home.run_dir().to_owned(),
         };
         fuse::serve(request, || {
-            if let Err(error) = sys::forget_code() {
-                log::debug!("the code of the start stays in memory: {error}");
-            }
             if self.background {
                 become_quiet(home);
             }
