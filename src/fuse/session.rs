@@ -196,7 +196,14 @@ fn configuration(options: &MountOptions) -> Config {
 /// Whether the kernel asks owner, mode and access control list before it lets anyone in: the mount's process may be more than who
 /// asks. Root alone is let in anyway, and what the kernel would decide on it asks for anew after each change of a directory.
 fn kernel_decides(options: &MountOptions) -> bool {
-    options.allow_other || options.default_permissions || !rustix::process::geteuid().is_root()
+    options.allow_other || options.default_permissions || !is_root_of_the_machine()
+}
+
+/// Whether this process is root, and not one whom a user namespace calls so (`user_namespaces(7)`): that one's rights end with it.
+fn is_root_of_the_machine() -> bool {
+    let whole = ["0", "0", "4294967295"];
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && map.split_ascii_whitespace().eq(whole)
 }
 
 /// While one loop waits for a disk, and another for a revocation's write-back, a third answers.

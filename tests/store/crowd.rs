@@ -208,6 +208,8 @@ fn holds(fixture: &Fixture, books: &[Book], kills: bool) {
             );
         }
     }
+    let verified = fixture.command(&["audit", "verify"]).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     let acknowledged: usize = books.iter().flat_map(|book| book.events.values()).sum();
     assert!(acknowledged >= 8, "they did something: {acknowledged}");
 }
