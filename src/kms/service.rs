@@ -3,26 +3,28 @@
 //! An operation is read, decided on, recorded, committed and answered, in this order. What cannot be recorded is not done. What dates
 //! have brought (a deletion, an expiry, a rotation) is done before anything else is looked at.
 
+mod managed;
+mod settle;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::RwLock;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::api::{self, Context, Reply, Request};
 use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
 use super::clock_guard::{self, Look, Reading, Times};
-use super::due::{self, Happening, ServiceEvent};
 use super::error::Cause;
 use super::fields::Fields;
-use super::id::AliasName;
 use super::material::Sealer;
 use super::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
 use super::uses::Uses;
 use super::{AwsError, Caller, KmsError, Operation};
 use crate::clock::{Clock, Timestamp};
 use crate::datakey::KeyArn;
+
+use settle::is_due;
 
 /// What happened to a key that mounts must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,9 +45,6 @@ pub trait StateObserver: Send + Sync {
     /// A sentence that names who did not confirm; the caller of the operation gets it. The change stands.
     fn key_changed(&self, key: &KeyArn, change: KeyChange) -> Result<(), String>;
 }
-
-/// How long after a store did not take what the clock shows it is asked again.
-const CLOCK_RETRY: Duration = Duration::from_secs(60);
 
 /// The key service.
 pub struct Kms {
@@ -125,54 +124,6 @@ impl Kms {
             self.tell(key, *change)?;
         }
         Ok(reply.output)
-    }
-
-    /// The first use of the service's own alias makes its key; to look at it is a use (AWS KMS: DescribeKey).
-    fn make_managed_if_used(&self, operation: Operation, asked: &Map<String, Value>) -> Result<(), KmsError> {
-        if !operation.makes_managed_keys() {
-            return Ok(());
-        }
-        let names =
-            ["keyId", "destinationKeyId"].into_iter().filter_map(|member| asked.get(member)?.as_str());
-        names.into_iter().try_for_each(|name| self.make_managed_if_named(name))
-    }
-
-    /// The keyring as it is now, after everything that dates have brought. What the clock did that is to be recorded is, and the
-    /// anchor of time is renewed now and then (rule T-2). Material that has expired by a clock that is not trusted is not there in
-    /// it: it is not used, and not destroyed either.
-    ///
-    /// # Errors
-    /// `KMSInternalException`: the store or the audit log failed. Where only rotations could not be made, that is no error: what is
-    /// encrypted already can be read, and nothing is encrypted under a key whose rotation is due (`api::crypto::seal`).
-    pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
-        self.current().map(|(ring, _)| ring)
-    }
-
-    /// As [`Kms::current_ring`], and the times that it is of: an operation looks at the clocks once.
-    fn current(&self) -> Result<(Arc<Keyring>, Times), KmsError> {
-        let ring = self.ring()?;
-        let look = self.look(&ring);
-        let is_due = is_due(&ring, &look);
-        let waits = || self.clock_waits_until.load(Ordering::Relaxed) > self.clock.uptime().as_secs();
-        if !is_due && (!look.is_news || waits()) {
-            return Ok((as_claimed(ring, look.times), look.times));
-        }
-        let settled = self.settle().or_else(|error| {
-            if is_due && !due::only_rotations(&ring, look.times.trusted) {
-                return Err(error);
-            }
-            if is_due {
-                log::warn!("keys whose rotation is due are not rotated: {error}");
-            } else {
-                // Nothing is done for it, so nothing hangs on it: without it less time is believed, and never more.
-                log::warn!("what the clock shows cannot be remembered: {error}");
-                let again = self.clock.uptime() + CLOCK_RETRY;
-                self.clock_waits_until.store(again.as_secs(), Ordering::Relaxed);
-            }
-            Ok(ring)
-        })?;
-        let times = self.times(&settled);
-        Ok((as_claimed(settled, times), times))
     }
 
     /// The keyring as it was last read; it may have changed since.
@@ -354,79 +305,6 @@ impl Kms {
         }
     }
 
-    /// Remembers what the clock shows (rule T-2), does what dates have brought (rules DEL-3, IMP-5, ROT-10), and tells mounts.
-    fn settle(&self) -> Result<Arc<Keyring>, KmsError> {
-        let (mut recorded, mut found) = (Vec::new(), Vec::new());
-        let outcome = self.store.update(&mut |ring| {
-            let look = self.look(ring);
-            let now = look.times.trusted;
-            let happenings = due::happenings(ring, now, &self.sealer);
-            found.extend(look.findings.iter().map(|finding| (*finding, look.times)));
-            let mut changes = Vec::new();
-            if look.is_news || !happenings.is_empty() {
-                changes.push(self.seen(ring, look)?);
-            }
-            for (_, Happening { event, changes: brought }) in happenings {
-                self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
-                recorded.push(event);
-                changes.extend(brought);
-            }
-            Ok(changes)
-        });
-        let ring = outcome.or_else(|error| {
-            let ring = self.ring()?;
-            for (finding, times) in &found {
-                self.record(&AuditEvent::of_clock(&self.scene(&ring), *finding, times).failed(&error))?;
-            }
-            self.record_failed(&recorded, &error)?;
-            Err(error)
-        })?;
-        // A key pending deletion is unusable already: a mount that does not confirm now has nothing of it.
-        for key in recorded.iter().filter(|event| event.takes_away()).map(ServiceEvent::key) {
-            if let Err(why) = self.tell(key, KeyChange::Unusable) {
-                log::warn!("{key} can no longer be used: {why}");
-            }
-        }
-        Ok(ring)
-    }
-
-    /// Records that what was recorded did not come to be.
-    pub(super) fn record_failed(&self, recorded: &[ServiceEvent], error: &KmsError) -> Result<(), KmsError> {
-        let ring = self.ring()?;
-        let record = |event| self.record(&AuditEvent::of_service(&self.scene(&ring), event).failed(error));
-        recorded.iter().try_for_each(record)
-    }
-
-    /// Makes the key of the service's own alias where it is named for the first time (rule ROT-5).
-    ///
-    /// # Errors
-    /// `KMSInternalException`: the store or the audit log failed.
-    pub(super) fn make_managed(&self, alias: &AliasName) -> Result<(), KmsError> {
-        let mut recorded = Vec::new();
-        let outcome = self.store.update(&mut |ring| {
-            if ring.alias(alias).is_some() {
-                return Ok(Vec::new());
-            }
-            let Happening { event, changes } =
-                api::managed_key(ring, alias.clone(), self.now(ring), &self.sealer);
-            self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
-            recorded.push(event);
-            Ok(changes)
-        });
-        outcome.map(drop).or_else(|error| {
-            self.record_failed(&recorded, &error)?;
-            Err(error)
-        })
-    }
-
-    /// [`Kms::make_managed`] where `name` is that alias and a use of it makes its key.
-    pub(super) fn make_managed_if_named(&self, name: &str) -> Result<(), KmsError> {
-        let Some(alias) = AliasName::managed_in(name) else { return Ok(()) };
-        // Once it is there it stays, so that what was read last says enough.
-        let is_known = self.last_ring().is_some_and(|ring| ring.alias(&alias).is_some());
-        if is_known { Ok(()) } else { self.make_managed(&alias) }
-    }
-
     /// The change that remembers a look at the clocks; what it found is recorded.
     pub(super) fn seen(&self, ring: &Keyring, look: Look) -> Result<Change, KmsError> {
         for finding in &look.findings {
@@ -471,26 +349,6 @@ pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) ->
 pub(super) fn scene_of(ring: &Keyring, now: Timestamp) -> Scene<'_> {
     let namespace = ring.namespace();
     Scene { account: &namespace.account, region: &namespace.region, now }
-}
-
-/// Whether a date of a key has come. All that is done by dates changes keys for good, so it goes by what is trusted.
-fn is_due(ring: &Keyring, look: &Look) -> bool {
-    ring.next_due().is_some_and(|date| date <= look.times.trusted)
-}
-
-/// The keyring without material that has expired by what the clock claims.
-fn as_claimed(ring: Arc<Keyring>, times: Times) -> Arc<Keyring> {
-    let Times { claimed, trusted } = times;
-    if claimed <= trusted || ring.next_due().is_none_or(|date| date > claimed) {
-        return ring;
-    }
-    let expired = due::expiries(&ring, claimed);
-    if expired.is_empty() {
-        return ring;
-    }
-    let mut without = (*ring).clone();
-    expired.iter().for_each(|change| without.apply(change));
-    Arc::new(without)
 }
 
 fn failed(failure: StoreFailure) -> KmsError {
