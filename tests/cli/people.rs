@@ -24,10 +24,9 @@ fn keys_are_a_table_for_people_and_json_for_programs() {
     fixture.kms(&["schedule-key-deletion", "--key-id", &leaving]);
     let listed: Value = serde_json::from_str(&fixture.ok(&["keys", "--json"])).unwrap();
     let [first, second] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
-    assert_eq!(
-        members(first),
-        ["aliases", "keyId", "arn", "state", "origin", "version", "created", "deletionDate", "description"]
-    );
+    let expected = "aliases keyId arn state origin manager version versions created nextRotation deletionDate expiryDate \
+                    description files bytes lastUse lastRefusal usedWhilePendingDeletion";
+    assert_eq!(members(first), expected.split(' ').collect::<Vec<_>>());
     assert_eq!(first["aliases"], json!(["alias/main", "alias/second"]));
     assert_eq!(first["keyId"], main);
     assert_eq!(first["arn"], format!("arn:aws:kms:us-east-1:000000000000:key/{main}"));
@@ -37,10 +36,8 @@ fn keys_are_a_table_for_people_and_json_for_programs() {
     assert!(second["deletionDate"].as_str().unwrap().ends_with('Z'));
     let table = fixture.ok(&["keys"]);
     let lines: Vec<_> = table.lines().collect();
-    assert_eq!(
-        lines[0].split_whitespace().collect::<Vec<_>>(),
-        ["ALIAS", "KEY", "ID", "STATE", "ORIGIN", "VERSION", "DELETION", "DATE", "CREATED"]
-    );
+    let head = "ALIAS KEY ID STATE ORIGIN VERSION NEXT ROTATION ENDS FILES BYTES LAST USED";
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>().join(" "), head);
     assert!(lines[1].starts_with(&format!("alias/main,alias/second  {main}  Enabled ")), "{table}");
     let column = lines[0].find("STATE").unwrap();
     assert!(lines[2][column..].starts_with("PendingDeletion"), "{table}");
