@@ -57,7 +57,8 @@ fn again(table: Table, row: &Row) -> Option<Row> {
         Table::Tombstones => rows::tombstone_record(row).map(|record| rows::tombstone_row(&record)),
         Table::Grants => rows::grant_record(row).map(|record| rows::grant_row(&record)),
         Table::Tags => rows::tag_record(row).map(|tag| rows::tag_row(tag.key, &tag.tag, &tag.value)),
-        Table::Alarms | Table::Volumes => None,
+        Table::Alarms => rows::alarm_record(row).map(|alarm| rows::alarm_row(&alarm)),
+        Table::Volumes => None,
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::clock_guard::{Finding, Times};
+use super::ring::Keyring;
 use super::{Caller, KmsError, Operation, ServiceEvent, Via};
 use crate::clock::Timestamp;
 use crate::context::EncryptionContext;
@@ -59,6 +60,12 @@ pub struct AuditEvent<'a> {
     management_event: bool,
     recipient_account_id: &'a str,
     event_category: &'static str,
+    /// The keyring that it happened under, whose alarms may sound for it.
+    #[serde(skip)]
+    ring: Option<&'a Keyring>,
+    /// The keys that it was about.
+    #[serde(skip)]
+    keys: &'a [KeyArn],
 }
 
 /// What was asked for, without secrets.
@@ -181,6 +188,8 @@ pub struct Scene<'a> {
     pub region: &'a str,
     /// The time, by the home's clock.
     pub now: Timestamp,
+    /// The keyring that it happens under, where its alarms may sound.
+    pub ring: Option<&'a Keyring>,
 }
 
 impl<'a> AuditEvent<'a> {
@@ -299,12 +308,55 @@ impl<'a> AuditEvent<'a> {
             management_event: true,
             recipient_account_id: account,
             event_category: "Management",
+            ring: scene.ring,
+            keys: touched,
         }
     }
 
     /// Where and when it happened.
     pub fn scene(&self) -> Scene<'a> {
-        Scene { account: self.recipient_account_id, region: self.aws_region, now: self.event_time }
+        Scene { account: self.recipient_account_id, region: self.aws_region, now: self.event_time, ring: None }
+    }
+
+    /// The keyring that it happened under, where an alarm of it may sound for this: a success in a home without alarms sounds none.
+    pub fn may_sound(&self) -> Option<&'a Keyring> {
+        self.ring.filter(|ring| self.error_code.is_some() || ring.has_alarms())
+    }
+
+    /// Its name: `Decrypt`.
+    pub fn name(&self) -> &'a str {
+        self.event_name
+    }
+
+    /// The error's name, where it was refused.
+    pub fn error_code(&self) -> Option<&'static str> {
+        self.error_code
+    }
+
+    /// The keys that it was about.
+    pub fn keys(&self) -> &'a [KeyArn] {
+        self.keys
+    }
+
+    /// Who asked: the ARN of the principal, or the name of the service.
+    pub fn principal(&self) -> &'a str {
+        match self.user_identity {
+            Identity::Caller { arn, .. } => arn,
+            Identity::Service { invoked_by, .. } => invoked_by,
+        }
+    }
+
+    /// The file within its volume, where it was about one.
+    pub fn path(&self) -> Option<&'a str> {
+        match self.additional_event_data {
+            Some(OfFile::Asked { path, .. } | OfFile::Happened { path, .. }) => Some(path),
+            None => None,
+        }
+    }
+
+    /// Whether a program in a mount asked, and no command.
+    pub fn is_of_mount(&self) -> bool {
+        self.user_agent == MOUNT
     }
 
     /// Whether it leaves every key as it was.
@@ -361,7 +413,7 @@ mod tests {
     use serde_json::json;
 
     fn scene() -> Scene<'static> {
-        Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0) }
+        Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0), ring: None }
     }
 
     fn caller(via: Via) -> Caller {

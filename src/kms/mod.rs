@@ -5,6 +5,7 @@
 //! [`Kms::call`]; data keys of files go through [`files::FileKeys`], which obeys the same tables.
 
 pub mod access;
+pub mod alarm;
 mod api;
 pub mod audit;
 pub mod caller;

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::KmsError;
+use super::alarm::AlarmRecord;
 pub use super::clock_guard::ClockRecord;
 use super::grant::GrantRecord;
 use super::id::{AliasName, GrantId, KeyId, MaterialId, Namespace};
@@ -27,6 +28,7 @@ pub struct Keyring {
     aliases: BTreeMap<AliasName, Arc<AliasRecord>>,
     tombstones: BTreeMap<KeyId, Arc<Tombstone>>,
     volumes: BTreeMap<String, Arc<VolumeRecord>>,
+    alarms: BTreeMap<String, Arc<AlarmRecord>>,
     /// When something is to be done about which key.
     due: BTreeSet<(Timestamp, KeyId)>,
 }
@@ -42,6 +44,7 @@ impl Keyring {
             aliases: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            alarms: BTreeMap::new(),
             due: BTreeSet::new(),
         }
     }
@@ -106,6 +109,21 @@ impl Keyring {
         self.volumes.values()
     }
 
+    /// The alarm of that name.
+    pub fn alarm(&self, name: &str) -> Option<&Arc<AlarmRecord>> {
+        self.alarms.get(name)
+    }
+
+    /// All alarms that somebody made, in the order of their names.
+    pub fn alarms(&self) -> impl Iterator<Item = &Arc<AlarmRecord>> {
+        self.alarms.values()
+    }
+
+    /// Whether anybody made an alarm.
+    pub fn has_alarms(&self) -> bool {
+        !self.alarms.is_empty()
+    }
+
     /// When something is to be done next about a key: it is destroyed, rotated, or material of it expires.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(date, _)| *date)
@@ -148,6 +166,12 @@ impl Keyring {
             Change::PutVolume(volume) => {
                 self.volumes.insert(volume.id.clone(), Arc::new(volume.clone()));
             }
+            Change::PutAlarm(alarm) => {
+                self.alarms.insert(alarm.name.clone(), Arc::new(alarm.clone()));
+            }
+            Change::RemoveAlarm(name) => {
+                self.alarms.remove(name);
+            }
             Change::SetClock(clock) => self.clock = clock.clone(),
         }
     }
@@ -189,6 +213,7 @@ impl Keyring {
             self.due.remove(&(date, tombstone.key));
         }
         self.aliases.retain(|_, alias| alias.key != tombstone.key);
+        self.alarms.retain(|_, alarm| alarm.key != Some(tombstone.key));
         self.bury(tombstone);
     }
 }
@@ -214,12 +239,16 @@ pub enum Change {
     PutTag(TagRecord),
     /// A tag is taken away.
     RemoveTag(KeyId, String),
-    /// A key is destroyed with its material, its aliases, grants and tags; the tombstone stays.
+    /// A key is destroyed with its material, its aliases, grants, tags and alarms; the tombstone stays.
     DestroyKey(Tombstone),
     /// The tombstone of a key that was destroyed before; a store that loads says so, no operation does.
     Bury(Tombstone),
     /// A volume was seen or counted.
     PutVolume(VolumeRecord),
+    /// An alarm is made or replaced.
+    PutAlarm(AlarmRecord),
+    /// An alarm is removed.
+    RemoveAlarm(String),
     /// Time is remembered.
     SetClock(ClockRecord),
 }
@@ -242,6 +271,8 @@ impl Change {
             | Self::RemoveTag(..)
             | Self::Bury(_)
             | Self::PutVolume(_)
+            | Self::PutAlarm(_)
+            | Self::RemoveAlarm(_)
             | Self::SetClock(_) => false,
         }
     }

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::api::{self, Context, Reply, Request};
+use super::alarm::{self, AlarmSink};
 use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
 use super::clock_guard::{self, Look, Reading, Times};
 use super::error::Cause;
@@ -53,6 +54,7 @@ pub struct Kms {
     clock: Arc<dyn Clock>,
     audit: Arc<dyn AuditLog>,
     observer: RwLock<Option<Arc<dyn StateObserver>>>,
+    alarms: RwLock<Option<Arc<dyn AlarmSink>>>,
     uses: Uses,
     /// The uptime, in seconds, before which the store is not asked again to remember what the clock shows.
     clock_waits_until: AtomicU64,
@@ -72,13 +74,18 @@ impl Kms {
         clock: Arc<dyn Clock>,
         audit: Arc<dyn AuditLog>,
     ) -> Self {
-        let (observer, uses) = (RwLock::new(None), Uses::default());
-        Self { store, sealer, clock, audit, observer, uses, clock_waits_until: AtomicU64::new(0) }
+        let (observer, alarms, uses) = (RwLock::new(None), RwLock::new(None), Uses::default());
+        Self { store, sealer, clock, audit, observer, alarms, uses, clock_waits_until: AtomicU64::new(0) }
     }
 
     /// Has `observer` told of changes of keys' usability.
     pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
         *self.observer.write() = Some(observer);
+    }
+
+    /// Has `sink` do what alarms ask for (rule AUD-4).
+    pub fn set_alarms(&self, sink: Arc<dyn AlarmSink>) {
+        *self.alarms.write() = Some(sink);
     }
 
     /// Carries out `operation` for `caller`. `request` is the operation's JSON as AWS KMS takes it (blobs in base64),
@@ -155,12 +162,18 @@ impl Kms {
         scene_of(ring, self.now(ring))
     }
 
-    /// Writes a record.
+    /// Writes a record, and has the alarms sound that wait for it.
     ///
     /// # Errors
     /// `KMSInternalException`: what it was about must not be done.
     pub(super) fn record(&self, event: &AuditEvent<'_>) -> Result<(), KmsError> {
-        self.audit.record(event).map_err(|error| KmsError::failed(Cause::Audit, error.to_string()))
+        self.audit.record(event).map_err(|error| KmsError::failed(Cause::Audit, error.to_string()))?;
+        if let Some(ring) = event.may_sound()
+            && let Some(sink) = self.alarms.read().as_deref()
+        {
+            alarm::sound(ring, event, sink);
+        }
+        Ok(())
     }
 
     /// Records what is done to the home itself rather than to a key, or that it failed. `ring` is a keyring of the home: this may be
@@ -348,7 +361,7 @@ pub(super) type Record<'a> = dyn Fn(&Scene<'_>, &[KeyArn], Option<&KmsError>) ->
 /// Where events of `ring` happen, at `now`.
 pub(super) fn scene_of(ring: &Keyring, now: Timestamp) -> Scene<'_> {
     let namespace = ring.namespace();
-    Scene { account: &namespace.account, region: &namespace.region, now }
+    Scene { account: &namespace.account, region: &namespace.region, now, ring: Some(ring) }
 }
 
 fn failed(failure: StoreFailure) -> KmsError {

@@ -19,6 +19,7 @@ use super::{HomeError, database, migrations, place, records, setup, tables};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
+use crate::kms::alarm::AlarmSink;
 use crate::kms::files::{FileKeys, Principals};
 use crate::kms::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
 use crate::kms::volume::{Count, KeyUsage, VolumeRecord};
@@ -289,6 +290,11 @@ impl Home {
             Ok(vec![Change::SetClock(ClockRecord { simulated_offset, ..clock.clone() })])
         })?;
         Ok(moved)
+    }
+
+    /// Has `sink` do what the alarms ask for that sound through [`Home::kms`].
+    pub fn set_alarms(&self, sink: Arc<dyn AlarmSink>) {
+        self.kms.set_alarms(sink);
     }
 
     /// Has `observer` told of changes of keys' usability that are made through [`Home::kms`].

@@ -12,6 +12,7 @@
 //!
 //! Rows are no part of the interface: they can be named so that a fuzz target reaches their codec.
 
+mod alarms;
 pub mod audit;
 mod backup;
 mod database;
@@ -32,6 +33,7 @@ mod sqlite;
 mod tables;
 pub mod unlock;
 
+pub use alarms::AlarmError;
 pub use error::HomeError;
 pub use home::{Home, SetupOptions};
 pub use slots::NewSlot;

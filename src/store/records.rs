@@ -50,7 +50,7 @@ impl Home {
         let ring = self.ring()?;
         let namespace = ring.namespace();
         let now = self.kms().now(&ring);
-        let scene = Scene { account: &namespace.account, region: &namespace.region, now };
+        let scene = Scene { account: &namespace.account, region: &namespace.region, now, ring: None };
         let rotated = self.log().rotate_now(&AuditEvent::of_log(&scene, "RotateAuditLog", &Map::new()));
         rotated.map_err(|error| HomeError::Audit(error.to_string()))
     }
@@ -133,7 +133,7 @@ pub fn begin(
         // There is no key service to ask yet.
         let reading = Reading { clock: clock.now(), uptime: clock.uptime() };
         let now = clock_guard::look(ring.clock(), &reading).times.claimed;
-        let scene = Scene { account: &namespace.account, region: &namespace.region, now };
+        let scene = Scene { account: &namespace.account, region: &namespace.region, now, ring: None };
         let begun = audit::begin(dir, &root.audit(chain), &scene, generation);
         begun.map_err(|error| HomeError::Io(dir.join(audit::FILE_NAME), error))
     })

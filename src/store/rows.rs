@@ -4,11 +4,13 @@
 //! is written back to compare.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::types::Value;
 
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
+use crate::kms::alarm::{self, Action, AlarmRecord, Watch};
 use crate::kms::grant::{Constraints, GrantOperation, GrantRecord};
 use crate::kms::id::{AliasName, GrantId, KeyId, MaterialId};
 use crate::kms::key::{
@@ -374,6 +376,33 @@ pub fn tag_record(row: &Row) -> Option<TagRecord> {
     (tag_row(record.key, &record.tag, &record.value) == *row).then_some(record)
 }
 
+/// The row of an alarm. Its period is in seconds.
+pub fn alarm_row(alarm: &AlarmRecord) -> Row {
+    vec![
+        alarm.name.clone().into(),
+        alarm.key.map(|key| key.to_string()).into(),
+        alarm.watch.to_text().into(),
+        alarm.action.to_text().into(),
+        i64::try_from(alarm.period.as_secs()).unwrap_or(i64::MAX).into(),
+        alarm.created.as_millis().into(),
+    ]
+}
+
+/// The alarm of a row; `None` where the row is not one that [`alarm_row`] writes.
+pub fn alarm_record(row: &Row) -> Option<AlarmRecord> {
+    let [name, key, watch, action, period, created] = row.as_slice() else { return None };
+    let period = Duration::from_secs(u64::try_from(integer(period)?).ok()?);
+    let record = AlarmRecord {
+        name: Some(text(name)?).filter(|name| alarm::is_name(name))?.to_owned(),
+        key: optional(key, |value| KeyId::parse(text(value)?))?,
+        watch: Watch::parse(text(watch)?)?,
+        action: Action::parse(text(action)?)?,
+        period: Some(period).filter(|period| alarm::is_period(*period))?,
+        created: time(created)?,
+    };
+    (alarm_row(&record) == *row).then_some(record)
+}
+
 /// The row of a volume.
 pub fn volume_row(volume: &VolumeRecord) -> Row {
     let count = volume.count.as_ref();
@@ -440,6 +469,33 @@ fn optional<'v, T>(value: &'v Value, parse: impl Fn(&'v Value) -> Option<T>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alarm_comes_back_from_its_row_and_from_no_other() {
+        let alarm = AlarmRecord {
+            name: "a".to_owned(),
+            key: None,
+            watch: Watch::Event("Decrypt".to_owned()),
+            action: Action::Command("logger: x".to_owned()),
+            period: alarm::PERIOD,
+            created: Timestamp::from_millis(5),
+        };
+        let row = alarm_row(&alarm);
+        assert_eq!(alarm_record(&row), Some(alarm));
+        let wrong: [(usize, Value); 6] = [
+            (0, "a b".to_owned().into()),
+            (1, "no id".to_owned().into()),
+            (2, "event:".to_owned().into()),
+            (3, "print:x".to_owned().into()),
+            (4, 0.into()),
+            (5, Value::Null),
+        ];
+        for (column, value) in wrong {
+            let mut row = row.clone();
+            row[column] = value;
+            assert_eq!(alarm_record(&row), None, "{column}");
+        }
+    }
 
     #[test]
     fn a_volume_comes_back_from_its_row_counted_or_not_and_from_no_other() {

@@ -159,7 +159,7 @@ fn fill(
         [(fact::AUDIT_CHAIN, Value::Blob(chain.to_vec())), (fact::AUDIT_NUMBER, 1_i64.into())];
     rows.extend(facts.map(|(name, value)| (Table::Meta, meta_row(name, value))));
     tables::write_first(&mut connection, &path, &root.ledger(), &rows)?;
-    let scene = Scene { account: &options.account, region: &options.region, now: reading.clock };
+    let scene = Scene { account: &options.account, region: &options.region, now: reading.clock, ring: None };
     // Before the first generation there is none.
     let begun = audit::begin(waiting, &root.audit(chain), &scene, 0);
     begun.map_err(|error| HomeError::Io(waiting.join(audit::FILE_NAME), error))?;

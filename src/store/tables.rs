@@ -156,6 +156,9 @@ impl Writer<'_> {
                 for (tag, value) in key.tags.iter() {
                     self.replace(Table::Tags, Some(rows::tag_row(tombstone.key, tag, value)), None)?;
                 }
+                for alarm in ring.alarms().filter(|alarm| alarm.key == Some(tombstone.key)) {
+                    self.replace(Table::Alarms, Some(rows::alarm_row(alarm)), None)?;
+                }
                 self.replace(Table::Keys, Some(rows::key_row(&key.record)), None)?;
                 self.replace(Table::Tombstones, None, Some(rows::tombstone_row(tombstone)))
             }
@@ -165,6 +168,14 @@ impl Writer<'_> {
             Change::PutVolume(volume) => {
                 let old = ring.volume(&volume.id).map(|old| rows::volume_row(old));
                 self.replace(Table::Volumes, old, Some(rows::volume_row(volume)))
+            }
+            Change::PutAlarm(alarm) => {
+                let old = ring.alarm(&alarm.name).map(|old| rows::alarm_row(old));
+                self.replace(Table::Alarms, old, Some(rows::alarm_row(alarm)))
+            }
+            Change::RemoveAlarm(name) => {
+                let old = ring.alarm(name).map(|old| rows::alarm_row(old));
+                self.replace(Table::Alarms, old, None)
             }
             Change::SetClock(clock) => {
                 let old = ring.clock();
@@ -448,7 +459,7 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
                 Table::Grants => rows::grant_record(row).map(Change::PutGrant),
                 Table::Tags => rows::tag_record(row).map(Change::PutTag),
                 Table::Volumes => rows::volume_record(row).map(Change::PutVolume),
-                Table::Alarms => None,
+                Table::Alarms => rows::alarm_record(row).map(Change::PutAlarm),
             };
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }

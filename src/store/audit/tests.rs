@@ -111,7 +111,7 @@ impl Place {
 }
 
 fn scene() -> Scene<'static> {
-    Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0) }
+    Scene { account: "000000000000", region: "us-east-1", now: Timestamp::from_millis(0), ring: None }
 }
 
 /// The record of a change.

@@ -12,18 +12,10 @@ use super::FileAuditLog;
 use super::read::Entry;
 use crate::datakey::KeyArn;
 use crate::kms::Operation;
+use crate::kms::alarm::USES;
 
 /// How far back the log is read for the last use of keys, in bytes: some ten seconds of work. What is further back is not found.
 pub const REACH: u64 = 1024 * 1024 * 1024;
-
-/// The operations that use a key.
-const USES: [Operation; 5] = [
-    Operation::Encrypt,
-    Operation::Decrypt,
-    Operation::ReEncrypt,
-    Operation::GenerateDataKey,
-    Operation::GenerateDataKeyWithoutPlaintext,
-];
 
 /// A use of a key, or an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
