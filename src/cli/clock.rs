@@ -315,7 +315,7 @@ impl From<ClockError> for CliError {
 }
 
 /// A failure of what the key service stands on.
-fn failed(cause: Cause, what: String) -> CliError {
+pub fn failed(cause: Cause, what: String) -> CliError {
     match cause {
         Cause::Tampered => CliError::new(exit::TAMPERED, what)
             .hint("put back a backup of the home; nothing was obeyed or changed"),
@@ -353,7 +353,7 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
 }
 
 /// A span as people write it. Days have 24 hours; months and years have no length of their own.
-fn span(text: &str) -> std::result::Result<Duration, String> {
+pub fn span(text: &str) -> std::result::Result<Duration, String> {
     let fails = || "expected a span such as 366d, 12h, 90m or 1w".to_owned();
     let span: Span = text.parse().map_err(|_| fails())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| fails())?;

@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::alarm::Bell;
 use super::error::{CliError, Result};
 use super::observer::Announcer;
 use super::secrets::CommandLine;
@@ -39,7 +40,7 @@ pub fn run_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(Home::run_dir_of(&directory(given)?)?)
 }
 
-/// Opens the home. Changes of keys that are made through it reach its mounts. Where its clock is ahead, and that matters, it says so.
+/// Opens the home. Changes of keys that are made through it reach its mounts, and its alarms sound. Where its clock is ahead, and that matters, it says so.
 pub fn open(given: Option<PathBuf>) -> Result<Home> {
     let home = open_with(given, Key::Keychain(&mut CommandLine))?;
     if let Some(warning) = clock::warning(&home) {
@@ -52,5 +53,6 @@ pub fn open(given: Option<PathBuf>) -> Result<Home> {
 pub fn open_with(given: Option<PathBuf>, key: Key<'_>) -> Result<Home> {
     let home = Home::open_with(&directory(given)?, key)?;
     home.set_observer(Arc::new(Announcer::new(home.run_dir())));
+    home.set_alarms(Arc::new(Bell::new(home.run_dir())));
     Ok(home)
 }

@@ -3,6 +3,7 @@
 //! A command answers `Result<Code>`; an error is one line that names the thing, one `hint:` with the next command, and an exit
 //! code of [`exit`]. `kmsfs kms` is a world of its own: there output, errors and codes are those of `aws kms`.
 
+mod alarm;
 mod audit;
 mod backup;
 mod clock;
@@ -69,6 +70,8 @@ enum Command {
     Home(backup::HomeCommand),
     /// The audit log: show, search, follow and verify its records
     Audit(audit::Audit),
+    /// What is done when a key is used that should not be
+    Alarm(alarm::Alarm),
     /// The key service, with the operations, flags and output of `aws kms`
     #[command(disable_help_flag = true)]
     Kms(kms::Kms),
@@ -114,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Unlock(command) => command.run(cli.home),
         Command::Home(command) => command.run(cli.home),
         Command::Audit(command) => command.run(cli.home),
+        Command::Alarm(command) => command.run(cli.home),
         Command::Kms(command) => command.run(cli.home),
         Command::Init(command) => command.run(cli.home),
         Command::Mount(command) => command.run(cli.home),

@@ -170,10 +170,12 @@ pub fn sound(ring: &Keyring, event: &AuditEvent<'_>, sink: &dyn AlarmSink) {
             Watch::Event(name) if name != event.name() => continue,
             Watch::Event(_) => match alarm.key {
                 None => event.keys().first(),
-                Some(watched) => match event.keys().iter().find(|arn| ring.namespace().key_id_of(arn) == Some(watched)) {
-                    Some(arn) => Some(arn),
-                    None => continue,
-                },
+                Some(watched) => {
+                    match event.keys().iter().find(|arn| ring.namespace().key_id_of(arn) == Some(watched)) {
+                        Some(arn) => Some(arn),
+                        None => continue,
+                    }
+                }
             },
         };
         sink.sound(&Alert { alarm: Some(alarm), key, event });
@@ -208,7 +210,9 @@ mod tests {
         for watch in [Watch::Refused, Watch::Event("Decrypt".to_owned())] {
             assert_eq!(Watch::parse(&watch.to_text()), Some(watch));
         }
-        for action in [Action::Command("a: b".into()), Action::File("/x".into()), Action::Post("http://[::1]/".into())] {
+        for action in
+            [Action::Command("a: b".into()), Action::File("/x".into()), Action::Post("http://[::1]/".into())]
+        {
             assert_eq!(Action::parse(&action.to_text()), Some(action));
         }
         for wrong in ["", "event:", "event:a b", "Refused"] {

@@ -315,7 +315,12 @@ impl<'a> AuditEvent<'a> {
 
     /// Where and when it happened.
     pub fn scene(&self) -> Scene<'a> {
-        Scene { account: self.recipient_account_id, region: self.aws_region, now: self.event_time, ring: None }
+        Scene {
+            account: self.recipient_account_id,
+            region: self.aws_region,
+            now: self.event_time,
+            ring: None,
+        }
     }
 
     /// The keyring that it happened under, where an alarm of it may sound for this: a success in a home without alarms sounds none.

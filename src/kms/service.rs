@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use super::api::{self, Context, Reply, Request};
 use super::alarm::{self, AlarmSink};
+use super::api::{self, Context, Reply, Request};
 use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
 use super::clock_guard::{self, Look, Reading, Times};
 use super::error::Cause;

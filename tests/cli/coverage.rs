@@ -10,7 +10,7 @@ use kmsfs::fuse::MountError;
 use kmsfs::kms::clock::ClockError;
 use kmsfs::kms::ring::StoreFailure;
 use kmsfs::kms::{AwsError, Cause};
-use kmsfs::store::HomeError;
+use kmsfs::store::{AlarmError, HomeError};
 use kmsfs::volume::VolumeError;
 
 use crate::snapshots::said;
@@ -168,6 +168,12 @@ table!(errors_of_the_clock: ClockError {
     ClockError::Backwards { .. } => In("and time does not go back"),
     ClockError::TooFar => In("a simulated clock goes no further"),
     ClockError::Failed(_) => In("the audit log cannot be written"),
+});
+
+table!(errors_of_alarms: AlarmError {
+    AlarmError::Exists(_) => In("there is an alarm who already"),
+    AlarmError::NotFound(_) => In("there is no alarm who"),
+    AlarmError::Failed(_) => Not("a key store or audit log that fails after it was opened: tests/kms/audit.rs"),
 });
 
 table!(causes_of_a_failed_operation: Cause {

@@ -35,8 +35,8 @@ macro_rules! sessions {
 }
 
 sessions!(
-    audit, clock, decrypt, govern, help, home, import, init, inspect, keys, kms, machine, mount, scrub,
-    setup, slot, umount, unlock
+    alarm, audit, clock, decrypt, govern, help, home, import, init, inspect, keys, kms, machine, mount,
+    scrub, setup, slot, umount, unlock
 );
 
 /// A directory for the commands below one heading. What they mounted is unmounted, also when the test fails.

@@ -1,6 +1,7 @@
 //! The whole system on a real mount: a real home, real keys, the kernel's own FUSE. Nothing here is skipped for want of it.
 
 mod acl;
+mod alarms;
 mod attributes;
 mod clock;
 mod crash;
