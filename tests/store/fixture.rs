@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use kmsfs::kms::alarm::{Action, AlarmRecord, PERIOD, Watch};
+use kmsfs::kms::id::KeyId;
 use kmsfs::kms::{Operation, Via};
-use kmsfs::store::{Home, HomeError, NewSlot, SetupOptions};
+use kmsfs::store::{AlarmError, Home, HomeError, NewSlot, SetupOptions};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Tables with rows of their own, and the one that authenticates them. The first column is the key.
-pub const TABLES: [&str; 7] = ["meta", "slots", "keys", "materials", "aliases", "tombstones", "heads"];
+pub const TABLES: [&str; 8] =
+    ["meta", "slots", "keys", "materials", "aliases", "tombstones", "alarms", "heads"];
 
 /// A home in a directory that goes with it.
 pub struct Fixture {
@@ -27,7 +30,7 @@ impl Fixture {
         fixture
     }
 
-    /// Keys that are enabled, rotated, disabled, pending deletion and destroyed, some with aliases.
+    /// Keys that are enabled, rotated, disabled, pending deletion and destroyed, some with aliases, one with an alarm.
     pub fn full() -> Self {
         let fixture = Self::empty();
         let home = fixture.open();
@@ -41,6 +44,7 @@ impl Fixture {
         assert!(home.advance_clock(Duration::from_secs(8 * 86_400)).unwrap());
         call(&home, Operation::ListKeys, json!({}));
         assert_eq!(home.keyring().unwrap().tombstones().count(), 1);
+        add_alarm(&home, "who", Some(&used), Watch::Refused).unwrap();
         drop(home);
         for table in TABLES {
             assert!(!rows_of(&fixture.connect(), table).is_empty(), "{table} has rows");
@@ -181,4 +185,17 @@ pub fn refused_as_spoilt(fixture: &Fixture, what: &str) {
 /// Everything that a home knows of its keys, as text.
 pub fn told(home: &Home) -> String {
     format!("{:?}", home.keyring().unwrap())
+}
+
+/// Makes an alarm that runs `true`, as the owner of the home.
+pub fn add_alarm(home: &Home, name: &str, key: Option<&str>, watch: Watch) -> Result<(), AlarmError> {
+    let alarm = AlarmRecord {
+        name: name.to_owned(),
+        key: key.map(|key| KeyId::parse(key).unwrap()),
+        watch,
+        action: Action::Command("true".to_owned()),
+        period: PERIOD,
+        created: home.now().unwrap(),
+    };
+    home.add_alarm(&home.caller(0, 1, Via::Cli), &alarm)
 }

@@ -1,5 +1,6 @@
 //! The key store on disk: tamper-evident to the last column, safe for several processes, and silent about its secrets.
 
+mod alarms;
 mod audit;
 mod backup;
 mod bytes;
