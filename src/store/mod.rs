@@ -4,7 +4,7 @@
 //! HOME/keys.db      the keyring, sealed and authenticated under the root key (SQLite, WAL)
 //! HOME/audit.log    one JSON line a record, chained; `audit.log.000001` and so on when it was full
 //! HOME/audit.head   how far the chain goes
-//! HOME/run/         control sockets of mounts
+//! HOME/run/         control sockets of mounts, and when alarms sounded
 //! ```
 //!
 //! Directories are made with mode 0700, files with 0600. The root key is nowhere in the clear: each slot holds it, sealed under
