@@ -58,7 +58,7 @@ fn again(table: Table, row: &Row) -> Option<Row> {
         Table::Grants => rows::grant_record(row).map(|record| rows::grant_row(&record)),
         Table::Tags => rows::tag_record(row).map(|tag| rows::tag_row(tag.key, &tag.tag, &tag.value)),
         Table::Alarms => rows::alarm_record(row).map(|alarm| rows::alarm_row(&alarm)),
-        Table::Volumes => None,
+        Table::Volumes => rows::volume_record(row).map(|record| rows::volume_row(&record)),
     }
 }
 
