@@ -14,13 +14,11 @@ use crate::fixture::Fixture;
 
 const DAY: u64 = 86_400;
 
-/// A home whose clock was so many days behind this machine's, with a key that was to be deleted in seven days.
-fn home_of_days_ago(days: u64) -> (Fixture, String) {
-    let fixture = Fixture::bare();
-    let back = SystemClock.now().as_millis() - (days * DAY * 1000) as i64;
+/// A home with a real clock, made when that showed `now` and this machine had been up for as long as it has.
+fn home_made_at(fixture: &Fixture, now: Timestamp) -> Home {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     clock.advance(SystemClock.uptime());
-    clock.set(Timestamp::from_millis(back));
+    clock.set(now);
     let options = SetupOptions {
         slots: vec![NewSlot::KeyFile(fixture.path("key-file"))],
         account: "000000000000".into(),
@@ -28,7 +26,14 @@ fn home_of_days_ago(days: u64) -> (Fixture, String) {
         simulated_clock: false,
         legacy_wrapping: false,
     };
-    let home = Home::setup_with_clock(&fixture.path("home"), &options, clock).unwrap();
+    Home::setup_with_clock(&fixture.path("home"), &options, clock).unwrap()
+}
+
+/// A home whose clock was so many days behind this machine's, with a key that was to be deleted in seven days.
+fn home_of_days_ago(days: u64) -> (Fixture, String) {
+    let fixture = Fixture::bare();
+    let back = SystemClock.now().as_millis() - (days * DAY * 1000) as i64;
+    let home = home_made_at(&fixture, Timestamp::from_millis(back));
     let call = |operation, request| {
         home.kms().call(&home.caller(0, 1, Via::Cli), operation, request).unwrap().unwrap()
     };
@@ -124,17 +129,7 @@ fn t_2_a_clock_that_is_accepted_is_believed_at_once_and_what_waited_is_done() {
 #[test]
 fn t_2_a_systems_clock_that_is_behind_is_not_followed() {
     let fixture = Fixture::bare();
-    let clock = Arc::new(ManualClock::new(SystemClock.now().saturating_add(Duration::from_secs(50 * DAY))));
-    clock.advance(SystemClock.uptime());
-    clock.set(SystemClock.now().saturating_add(Duration::from_secs(50 * DAY)));
-    let options = SetupOptions {
-        slots: vec![NewSlot::KeyFile(fixture.path("key-file"))],
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        simulated_clock: false,
-        legacy_wrapping: false,
-    };
-    drop(Home::setup_with_clock(&fixture.path("home"), &options, clock).unwrap());
+    drop(home_made_at(&fixture, SystemClock.now().saturating_add(Duration::from_secs(50 * DAY))));
     assert_eq!(
         settled(&fixture.ok(&["clock", "show"])),
         "The home's time is [TIME].\n\
