@@ -98,6 +98,9 @@ impl Mount {
             true => home.data_keys(),
             false => home.data_keys_only_for(rustix::process::getuid().as_raw()),
         };
+        if let Err(error) = home.expect_many_uses() {
+            log::warn!("each use of a key costs what a single one does: {error}");
+        }
         // For who asks later which files a key governs.
         if let Err(error) = home.note_volume(volume.id(), volume.path(), None) {
             log::warn!("the home does not remember the volume: {}", error.words());

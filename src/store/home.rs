@@ -168,6 +168,15 @@ impl Home {
         &self.store
     }
 
+    /// Makes uses of keys cheaper for a process that stays and sees many, such as a mount (`audit::turn`, `SqliteStore::ask_often`).
+    ///
+    /// # Errors
+    /// [`HomeError`]: it goes on as before.
+    pub fn expect_many_uses(&self) -> Result<(), HomeError> {
+        self.store.ask_often()?;
+        self.log.keep_turns().map_err(|error| HomeError::Io(self.dir.join(super::audit::FILE_NAME), error))
+    }
+
     /// The root key's bytes, for a process of this program that goes on in place of this one ([`Key::handed_over`]). They must
     /// never be written to a file.
     pub fn hand_over(&self) -> &[u8] {

@@ -11,7 +11,7 @@ mod slots;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -34,6 +34,10 @@ use crate::sys::{self, WalHeader};
 /// How long a destruction waits for readers of the write-ahead log. Nothing else is answered meanwhile.
 const READERS_LIMIT: Duration = Duration::from_secs(1);
 
+/// For how long a process that asks often takes it that the database's file is the one that it has open. That another file took
+/// its place is an attack, or an accident; what others commit to it is seen at once, whatever this is.
+const STAMP_LIMIT: Duration = Duration::from_millis(1);
+
 /// The key store of an unlocked home.
 pub struct SqliteStore {
     path: PathBuf,
@@ -42,6 +46,8 @@ pub struct SqliteStore {
     /// The file that the connection has open: device and number.
     file: (u64, u64),
     loaded: RwLock<Option<Loaded>>,
+    /// The file as it was looked at last, in a process that asks often.
+    stamped: OnceLock<Mutex<(Instant, Stamp)>>,
     /// The highest generation that was seen: the database never goes behind it.
     seen: Arc<AtomicI64>,
     /// The log, whose records the store remembers by number.
@@ -88,6 +94,7 @@ impl SqliteStore {
             connection: Mutex::new(connection),
             file: database::stamp(path)?.file,
             loaded: RwLock::new(None),
+            stamped: OnceLock::new(),
             seen: Arc::new(AtomicI64::new(seen)),
             log: OnceLock::new(),
             cannot_clean: AtomicBool::new(false),
@@ -132,7 +139,7 @@ impl SqliteStore {
 
     /// What is in memory, if that is what the database holds; otherwise what it holds.
     fn newest(&self, connection: &mut Connection) -> Result<Loaded, HomeError> {
-        let stamp = self.stamp()?;
+        let stamp = self.recent_stamp()?;
         let log = sys::wal_header(connection);
         let is_untouched =
             |loaded: &&Loaded| loaded.stamp == stamp && loaded.log.is_some() && loaded.log == log;
@@ -168,6 +175,25 @@ impl SqliteStore {
     }
 
     /// Pages in memory say nothing of a file that was written to since, by whomever.
+    /// Looks at the database's file less often: for a process that stays and asks for each file that is opened.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::new`].
+    pub fn ask_often(&self) -> Result<(), HomeError> {
+        let stamp = self.stamp()?;
+        self.stamped.get_or_init(|| Mutex::new((Instant::now(), stamp)));
+        Ok(())
+    }
+
+    fn recent_stamp(&self) -> Result<Stamp, HomeError> {
+        let Some(stamped) = self.stamped.get() else { return self.stamp() };
+        let mut stamped = stamped.lock();
+        if stamped.0.elapsed() > STAMP_LIMIT {
+            *stamped = (Instant::now(), self.stamp()?);
+        }
+        Ok(stamped.1)
+    }
+
     fn forget_pages_of_another(&self, connection: &Connection, stamp: Stamp) -> Result<(), HomeError> {
         let is_known = self.loaded.read().as_ref().is_some_and(|loaded| loaded.stamp == stamp);
         if is_known { Ok(()) } else { database::forget_pages(connection, &self.path) }

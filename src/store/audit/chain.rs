@@ -15,7 +15,7 @@
 //!
 //! One hash of a line serves both the chain and the MAC. Who ships the log elsewhere can follow the hashes without any key.
 
-use std::fmt::Write;
+use std::io::Write;
 
 use crate::crypto::hash::sha256;
 use crate::crypto::mac::{MAC_LEN, MacKey};
@@ -96,18 +96,15 @@ impl ChainKeys {
         previous: &[u8; HASH_LEN],
     ) -> [u8; HASH_LEN] {
         line.truncate(line.len().saturating_sub(b"}\n".len()));
+        line.reserve(MEMBER_MAX);
         line.extend_from_slice(BEGIN);
-        let mut text = String::with_capacity(MEMBER_MAX);
-        // Writing to a string does not fail.
-        let _ = write!(text, "{number},\"generation\":{generation},\"previous\":\"");
-        push_hex(&mut text, previous);
-        text.push_str("\",");
-        line.extend_from_slice(text.as_bytes());
+        // Writing to memory does not fail.
+        let _ = write!(line, "{number},\"generation\":{generation},\"previous\":\"");
+        push_hex(line, previous);
+        line.extend_from_slice(b"\",");
         line.extend_from_slice(MAC);
         let hash = sha256(&[line]);
-        text.clear();
-        push_hex(&mut text, &self.line.sign(&[&hash]));
-        line.extend_from_slice(text.as_bytes());
+        push_hex(line, &self.line.sign(&[&hash]));
         line.extend_from_slice(END);
         line.push(b'\n');
         hash
@@ -145,19 +142,18 @@ fn member(hashed: &[u8], hash: [u8; HASH_LEN]) -> Option<Link> {
 }
 
 /// Appends `bytes` as hex digits.
-pub fn push_hex(text: &mut String, bytes: &[u8]) {
+fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)].into());
-        text.push(DIGITS[usize::from(byte & 15)].into());
-    }
+    text.extend(
+        bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+    );
 }
 
 /// `bytes` as hex digits.
 pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
+    let mut text = Vec::with_capacity(2 * bytes.len());
     push_hex(&mut text, bytes);
-    text
+    text.into_iter().map(char::from).collect()
 }
 
 /// The bytes of `2 * N` lower-case hex digits.

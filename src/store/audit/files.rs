@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 /// The name of the file that is appended to.
@@ -75,28 +75,6 @@ pub fn open_current(dir: &Path, file: u64, begins: bool) -> io::Result<File> {
 /// What the directory answers.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// The log's lock, until it is dropped or the process ends, however it ends (`flock(2)`, on an open file description).
-#[derive(Debug)]
-pub struct Turn<'f>(&'f File);
-
-impl<'f> Turn<'f> {
-    /// Waits for it.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub fn take(lock: &'f File) -> io::Result<Self> {
-        rustix::io::retry_on_intr(|| rustix::fs::flock(lock, FlockOperation::LockExclusive))?;
-        Ok(Self(lock))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        // Where this fails, the lock goes with the descriptor.
-        let _ = rustix::fs::flock(self.0, FlockOperation::Unlock);
-    }
 }
 
 /// Reserves space behind `end`, without changing the file's length; up to where it goes. A filesystem that cannot do this

@@ -10,7 +10,7 @@
 //! the head. A kill can come in between: then a whole record stands behind the head, which is accepted, or a part of one, which
 //! the next record closes (`recover`). Anything else was done by somebody else, and a record says so.
 //!
-//! The lock is `flock(2)`: two system calls, and the kernel releases it when its holder is killed.
+//! A process that records often keeps its turn for some records (`turn`).
 
 pub mod chain;
 mod files;
@@ -19,6 +19,7 @@ mod marks;
 pub mod read;
 mod recover;
 pub mod scan;
+mod turn;
 pub mod usage;
 pub mod verify;
 
@@ -26,14 +27,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use self::chain::{ChainKeys, HASH_LEN};
-use self::files::Turn;
 use self::head::{HEAD_LEN, Head, Place};
+use self::turn::{Keeper, Lock};
 use crate::kms::audit::{AuditError, AuditEvent, AuditLog};
 
 pub use self::files::FILE_NAME;
@@ -60,8 +62,9 @@ pub struct Opening {
 pub struct FileAuditLog {
     dir: PathBuf,
     path: PathBuf,
-    /// `audit.head`.
-    lock: File,
+    lock: Lock,
+    /// What ends turns that are kept, where they are.
+    keeper: OnceLock<Arc<Keeper>>,
     keys: ChainKeys,
     generation: Arc<AtomicI64>,
     known: u64,
@@ -86,6 +89,25 @@ struct State {
     len: u64,
     /// Whether the space that the head says is reserved was looked for in `file`: a copy of a home has none.
     has_space: bool,
+    /// Whether this process has the lock.
+    is_held: bool,
+    /// When the turn began, where it may be kept.
+    turn: Option<Instant>,
+    /// Whether the thread is awake that ends turns after which no record came.
+    is_watched: bool,
+    /// Whether `head` is not yet in its file.
+    is_ahead: bool,
+    /// When a record was last asked for, where turns are kept.
+    recorded: Option<Instant>,
+}
+
+impl State {
+    fn new(file: File, number: u64, head: Option<Head>, bytes: [u8; HEAD_LEN]) -> Self {
+        let (is_held, is_watched, is_ahead, has_space) = Default::default();
+        let (len, turn, recorded) = Default::default();
+        let file = Arc::new(file);
+        Self { file, number, head, bytes, len, has_space, is_held, turn, is_watched, is_ahead, recorded }
+    }
 }
 
 impl FileAuditLog {
@@ -94,8 +116,8 @@ impl FileAuditLog {
     /// # Errors
     /// Whatever the files answer.
     pub fn open(dir: &Path, opening: Opening) -> io::Result<Self> {
-        let lock = files::open(&dir.join(head::FILE_NAME), false)?;
-        let turn = Turn::take(&lock)?;
+        let lock = Lock::open(dir)?;
+        let turn = lock.turn()?;
         let mut bytes = [0; HEAD_LEN];
         let head = read_head(&lock, &mut bytes, &opening.keys)?;
         let number = head.map_or(0, |head| head.file);
@@ -105,12 +127,13 @@ impl FileAuditLog {
             dir: dir.to_owned(),
             path: dir.join(FILE_NAME),
             lock,
+            keeper: OnceLock::new(),
             keys: opening.keys,
             generation: opening.generation,
             known: opening.known,
             file_len: opening.file_len,
             boot: head::boot_id(),
-            state: Mutex::new(State { file: Arc::new(file), number, head, bytes, len: 0, has_space: false }),
+            state: Mutex::new(State::new(file, number, head, bytes)),
             synced: AtomicU64::new(opening.known),
         })
     }
@@ -125,10 +148,15 @@ impl FileAuditLog {
         let line = event.to_line();
         let (file, place) = {
             let mut state = self.state.lock();
-            let _turn = Turn::take(&self.lock)?;
-            self.refresh(&mut state, event)?;
-            self.make_room(&mut state, event, line.len() as u64)?;
-            let place = self.write(&mut state, line, b"")?;
+            self.enter(&mut state, event)?;
+            let room = self.make_room(&mut state, event, line.len() as u64);
+            let written = room.and_then(|()| self.write(&mut state, line, b""));
+            let left = match written.is_ok() && event.is_read_only() {
+                true => self.leave_or_keep(&mut state),
+                false => self.leave(&mut state),
+            };
+            let place = written?;
+            left?;
             (state.file.clone(), place)
         };
         // Others go on meanwhile: opens of files are recorded often, and changes of keys seldom.
@@ -140,7 +168,8 @@ impl FileAuditLog {
         file.sync_data()?;
         self.synced.fetch_max(place.number, Ordering::SeqCst);
         let mut state = self.state.lock();
-        let _turn = Turn::take(&self.lock)?;
+        self.leave(&mut state)?;
+        let _turn = self.lock.turn()?;
         // A head that another process has written meanwhile, or a file that was rotated, is on disk or has its own.
         let mut bytes = [0; HEAD_LEN];
         match read_head(&self.lock, &mut bytes, &self.keys)? {
@@ -192,7 +221,7 @@ impl FileAuditLog {
     /// Reads the head; what is wrong with it, if it is not one that a process of this program left.
     fn look(&self, state: &mut State) -> io::Result<Option<String>> {
         let mut bytes = [0; HEAD_LEN];
-        let len = self.lock.read_at(&mut bytes, 0)?;
+        let len = self.lock.head().read_at(&mut bytes, 0)?;
         if state.head.is_some() && len == HEAD_LEN && bytes == state.bytes {
             return Ok(None);
         }
@@ -236,7 +265,7 @@ impl FileAuditLog {
         }
     }
 
-    /// Appends a record behind `before`, and advances the head; its place.
+    /// Appends a record behind `before`, and advances the head, which goes to its file when the turn ends; its place.
     fn write(&self, state: &mut State, mut line: Vec<u8>, before: &[u8]) -> io::Result<Place> {
         let Some(head) = state.head else { return Err(io::ErrorKind::InvalidData.into()) };
         let generation = self.generation.load(Ordering::SeqCst);
@@ -249,14 +278,15 @@ impl FileAuditLog {
         state.len += line.len() as u64;
         let last = Place { end: state.len, number, hash };
         let generation = head.generation.max(generation);
-        self.write_head(state, Head { last, generation, boot: self.boot, ..head })?;
+        state.head = Some(Head { last, generation, boot: self.boot, ..head });
+        state.is_ahead = true;
         Ok(last)
     }
 
     fn write_head(&self, state: &mut State, head: Head) -> io::Result<()> {
         let bytes = head.encode(&self.keys);
-        self.lock.write_all_at(&bytes, 0)?;
-        (state.head, state.bytes) = (Some(head), bytes);
+        self.lock.head().write_all_at(&bytes, 0)?;
+        (state.head, state.bytes, state.is_ahead) = (Some(head), bytes, false);
         Ok(())
     }
 
@@ -268,7 +298,7 @@ impl FileAuditLog {
         let begin = Place { end: 0, ..head.last };
         let next = head.file.saturating_add(1);
         self.write_head(state, Head { file: next, last: begin, synced: begin, reserved: 0, ..head })?;
-        self.lock.sync_data()?;
+        self.lock.head().sync_data()?;
         let full = std::mem::replace(&mut state.file, Arc::new(files::open_current(&self.dir, next, true)?));
         state.number = next;
         files::sync_dir(&self.dir)?;
@@ -288,9 +318,9 @@ impl FileAuditLog {
     pub fn rotate_now(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         let work = || {
             let mut state = self.state.lock();
-            let _turn = Turn::take(&self.lock)?;
-            self.refresh(&mut state, event)?;
-            self.rotate(&mut state, event)
+            self.enter(&mut state, event)?;
+            let rotated = self.rotate(&mut state, event);
+            self.leave(&mut state).and(rotated)
         };
         work().map_err(|error| self.error(&error))
     }
@@ -307,8 +337,8 @@ impl AuditLog for FileAuditLog {
 }
 
 /// The head in its file; `bytes` are what stands there.
-fn read_head(lock: &File, bytes: &mut [u8; HEAD_LEN], keys: &ChainKeys) -> io::Result<Option<Head>> {
-    let len = lock.read_at(bytes, 0)?;
+fn read_head(lock: &Lock, bytes: &mut [u8; HEAD_LEN], keys: &ChainKeys) -> io::Result<Option<Head>> {
+    let len = lock.head().read_at(bytes, 0)?;
     Ok(Head::decode(bytes, keys).filter(|_| len == HEAD_LEN))
 }
 
@@ -323,8 +353,8 @@ pub fn begin(
     scene: &crate::kms::audit::Scene<'_>,
     generation: i64,
 ) -> io::Result<()> {
-    let lock = files::open(&dir.join(head::FILE_NAME), false)?;
-    let _turn = Turn::take(&lock)?;
+    let lock = Lock::open(dir)?;
+    let _turn = lock.turn()?;
     let file = files::open(&dir.join(FILE_NAME), true)?;
     let mut digest = crate::crypto::hash::Hasher::default();
     let mut len = scan::lines(io::BufReader::new(&file), 0, |_, line| digest.update(line))?;
@@ -342,8 +372,8 @@ pub fn begin(
     let number = files::rotated(dir)?.last().map_or(1, |(number, _)| number + 1);
     let boot = head::boot_id();
     let head = Head { chain: keys.id(), file: number, last, generation, reserved: 0, synced: last, boot };
-    lock.write_all_at(&head.encode(keys), 0)?;
-    lock.sync_all()?;
+    lock.head().write_all_at(&head.encode(keys), 0)?;
+    lock.head().sync_all()?;
     files::sync_dir(dir)
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use serde_json::Value;
 
 use super::chain::ChainKeys;
-use super::files::{self, Turn};
+use super::files;
 use super::head::{self, HEAD_LEN, Head};
 use super::{FILE_NAME, FileAuditLog, read_head, scan};
 
@@ -113,7 +113,9 @@ impl FileAuditLog {
     }
 
     pub(super) fn files(&self) -> io::Result<Files> {
-        let _turn = Turn::take(&self.lock)?;
+        let mut state = self.state.lock();
+        self.leave(&mut state)?;
+        let _turn = self.lock.turn()?;
         let mut bytes = [0; HEAD_LEN];
         let head = read_head(&self.lock, &mut bytes, &self.keys)?;
         let has_head = self.dir.join(head::FILE_NAME).try_exists()? && bytes != [0; HEAD_LEN];

@@ -1,3 +1,5 @@
+mod turns;
+
 use std::fs;
 use std::io::Write;
 use std::sync::LazyLock;

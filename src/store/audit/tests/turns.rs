@@ -1,0 +1,94 @@
+//! Turns that are kept from one record to the next.
+
+use super::*;
+
+impl Place {
+    /// Open in a process that records often.
+    fn open_for_many(&self) -> Arc<FileAuditLog> {
+        let log = Arc::new(self.open());
+        log.keep_turns().unwrap();
+        log
+    }
+
+    /// What a kill of every process would leave now.
+    fn as_killed(&self) -> Self {
+        let copy =
+            Self { temp: tempfile::tempdir().unwrap(), key: self.key.clone(), file_len: self.file_len };
+        // The head first: it is never ahead of the log.
+        fs::copy(self.head(), copy.head()).unwrap();
+        fs::copy(self.log(), copy.log()).unwrap();
+        copy
+    }
+
+    fn head_bytes(&self) -> Vec<u8> {
+        fs::read(self.head()).unwrap()
+    }
+}
+
+/// Records until a turn is kept, so that the head in its file stays behind, as it answers; a machine that is busy elsewhere may take
+/// some tries.
+fn record_until_kept(place: &Place, log: &FileAuditLog) -> Vec<u8> {
+    for _ in 0..10_000 {
+        let before = place.head_bytes();
+        log.record(&reading()).unwrap();
+        if before == place.head_bytes() {
+            return before;
+        }
+    }
+    panic!("no turn is kept");
+}
+
+#[test]
+fn aud_3_a_kill_while_a_turn_is_kept_leaves_whole_records_that_are_accepted() {
+    let place = Place::new();
+    let log = place.open_for_many();
+    record_until_kept(&place, &log);
+    log.record(&reading()).unwrap();
+    let killed = place.as_killed();
+    let count = killed.lines().len() as u64;
+    assert_eq!(killed.is_fine().records, count);
+    killed.record(1);
+    assert_eq!(killed.is_fine().records, count + 1);
+    assert!(killed.names()[1..count as usize].iter().all(|name| name == "Reading"), "{:?}", killed.names());
+}
+
+#[test]
+fn aud_3_a_turn_ends_by_itself_with_a_change_and_with_its_log() {
+    let place = Place::new();
+    let log = place.open_for_many();
+    let ends = |end: &dyn Fn()| {
+        let kept = record_until_kept(&place, &log);
+        end();
+        assert_ne!(kept, place.head_bytes());
+    };
+    ends(&|| log.record(&event()).unwrap());
+    ends(&|| assert!(log.verify().unwrap().bad.is_empty()));
+    ends(&|| while log.state.lock().is_held {});
+    let kept = record_until_kept(&place, &log);
+    drop(log);
+    // The thread may be about to end the turn, and is then the last that has the log.
+    while kept == place.head_bytes() {}
+    assert_eq!(place.is_fine().records, place.lines().len() as u64);
+}
+
+#[test]
+fn aud_3_who_records_without_pause_lets_others_record() {
+    let place = Place::new();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let log = place.open_for_many();
+                while !is_over.load(Ordering::SeqCst) {
+                    log.record(&reading()).unwrap();
+                }
+            });
+        }
+        let other = place.open();
+        (0..20).for_each(|_| other.record(&event()).unwrap());
+        is_over.store(true, Ordering::SeqCst);
+    });
+    let tests = place.names().iter().filter(|name| *name == "Test").count();
+    assert_eq!(tests, 20);
+    assert_eq!(place.is_fine().records, place.lines().len() as u64);
+}
