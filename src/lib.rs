@@ -4,7 +4,7 @@
 //! the lowest to the highest; a lower one never names a higher one (`docs/ARCHITECTURE.md`):
 //!
 //! [`crypto`], [`clock`], [`context`] < [`datakey`] < [`kms`] < [`store`]; [`envelope`] < [`content`] < [`fs`] <
-//! [`fuse`]; [`volume`], [`watch`]; and [`cli`], which puts them together.
+//! [`fuse`]; [`volume`], [`watch`]; [`serve`], over [`kms`]; and [`cli`], which puts them together.
 
 pub mod cli;
 pub mod clock;
@@ -16,6 +16,7 @@ pub mod envelope;
 pub mod fs;
 pub mod fuse;
 pub mod kms;
+pub mod serve;
 pub mod store;
 pub mod sys;
 pub mod volume;

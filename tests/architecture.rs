@@ -20,9 +20,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fs", &["content", "context", "crypto", "datakey", "envelope", "volume"]),
     ("watch", &["crypto", "datakey", "volume"]),
     ("fuse", &["datakey", "fs", "volume", "watch"]),
+    ("serve", &["clock", "crypto", "datakey", "kms"]),
     (
         "cli",
-        &["clock", "content", "datakey", "envelope", "fs", "fuse", "kms", "store", "sys", "volume", "watch"],
+        &[
+            "clock", "content", "datakey", "envelope", "fs", "fuse", "kms", "serve", "store", "sys",
+            "volume", "watch",
+        ],
     ),
 ];
 
@@ -41,6 +45,14 @@ const IMPORTERS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store", "sys"]),
     ("fuser", &["fuse"]),
     ("signal_hook", &["fuse"]),
+    ("aws_credential_types", &["serve"]),
+    ("aws_sigv4", &["serve"]),
+    ("http_body_util", &["serve"]),
+    ("hyper", &["serve"]),
+    ("hyper_util", &["serve"]),
+    ("rustls_pki_types", &["serve"]),
+    ("tokio", &["serve"]),
+    ("tokio_rustls", &["serve"]),
     ("clap", &["cli"]),
     ("env_logger", &["cli"]),
 ];

@@ -1,0 +1,66 @@
+//! The key service over HTTP: AWS's own clients talk to it as they talk to AWS KMS.
+//!
+//! A request of the AWS JSON 1.1 protocol becomes the JSON of an operation and goes through the service's one door,
+//! [`crate::kms::Kms::call`], as a command of `kmsfs kms` does; nothing of an operation is decided here. This layer has what lies
+//! between a socket and that door: connections and their limits, signatures, the wire's shape of answers and errors, metrics. It
+//! knows no store and no home: it asks through [`Backend`], which the command line implements.
+//!
+//! Invariants: a request that is not authenticated reaches no operation; no client holds up another for longer than the limits
+//! say; a request that has begun ends with an answer, also when the server is stopped; what is secret is in no log, record or metric.
+
+pub mod auth;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::kms::{Kms, KmsError};
+
+/// What the server stands on: a home, as far as it concerns a server. Called from several threads; a call may block.
+pub trait Backend: Send + Sync + 'static {
+    /// The account of the home: 12 digits.
+    fn account(&self) -> &str;
+
+    /// The region of the home, for requests that name none.
+    fn region(&self) -> &str;
+
+    /// The key service of a region.
+    ///
+    /// # Errors
+    /// [`KmsError`] where the home has no such region, or cannot make it.
+    fn kms(&self, region: &str) -> Result<Arc<Kms>, KmsError>;
+
+    /// Every region that has keys, with its service; for metrics.
+    ///
+    /// # Errors
+    /// [`KmsError`] where the store cannot be read.
+    fn regions(&self) -> Result<Vec<(String, Arc<Kms>)>, KmsError>;
+
+    /// The credential with that access key id, as it is now: a revoked one is not there. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`KmsError`] where the store cannot be read.
+    fn credential(&self, access_key_id: &str) -> Result<Option<Credential>, KmsError>;
+
+    /// How many live mounts use the home.
+    ///
+    /// # Errors
+    /// Where they cannot be looked for.
+    fn mounts(&self) -> io::Result<usize>;
+}
+
+/// What a client signs its requests with.
+pub struct Credential {
+    /// The ARN of the principal that the holder is.
+    pub principal: String,
+    /// The secret access key.
+    pub secret: Zeroizing<String>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
