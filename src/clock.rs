@@ -22,6 +22,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The point in time that a text of RFC 3339 names: `2026-11-24T08:41:00Z`.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|time| Self(time.as_millisecond()))
+    }
+
     /// Seconds since the epoch, with their fraction, as AWS's JSON writes times.
     pub fn as_seconds_f64(self) -> f64 {
         self.0 as f64 / 1000.0
@@ -123,6 +128,15 @@ mod tests {
     #[test]
     fn a_timestamp_prints_as_rfc_3339_with_milliseconds() {
         assert_eq!(Timestamp::from_millis(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
+    }
+
+    #[test]
+    fn a_text_of_rfc_3339_is_a_timestamp() {
+        let time = Timestamp::from_millis(1_700_000_000_120);
+        for text in ["2023-11-14T22:13:20.120Z", "2023-11-14T23:13:20.120+01:00"] {
+            assert_eq!(Timestamp::parse(text), Some(time), "{text}");
+        }
+        assert_eq!(Timestamp::parse("2023-11-14"), None);
     }
 
     #[test]

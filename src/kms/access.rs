@@ -162,6 +162,6 @@ fn by_policy(key: &Key, ask: &Ask<'_>) -> Decision {
 const fn is_for_file(via: &Via) -> bool {
     match via {
         Via::Mount { .. } | Via::Tool { .. } => true,
-        Via::Cli => false,
+        Via::Cli | Via::Server(_) => false,
     }
 }

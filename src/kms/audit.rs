@@ -33,12 +33,12 @@ pub struct AuditEvent<'a> {
     event_time: Timestamp,
     event_name: &'a str,
     aws_region: &'a str,
-    source_ip_address: &'static str,
+    source_ip_address: &'a str,
     user_agent: &'a str,
     error_code: Option<&'static str>,
     error_message: Option<&'a str>,
     request_parameters: Option<Parameters<'a>>,
-    additional_event_data: Option<OfFile<'a>>,
+    additional_event_data: Option<More<'a>>,
     service_event_details: Option<Details>,
     request_id: Uuid,
     event_id: Uuid,
@@ -46,6 +46,7 @@ pub struct AuditEvent<'a> {
     resources: Vec<Resource<'a>>,
     event_type: &'static str,
     recipient_account_id: &'a str,
+    tls_details: Option<TlsDetails<'a>>,
     /// The keyring that it happened under, whose alarms may sound for it.
     ring: Option<&'a Keyring>,
     /// The keys that it was about.
@@ -77,13 +78,32 @@ impl Parameters<'_> {
 /// Who did it.
 #[derive(Debug, Clone)]
 enum Identity<'a> {
-    Caller { r#type: &'static str, arn: &'a str, account_id: &'a str, user_name: &'a str },
-    Service { account_id: &'a str, invoked_by: &'static str },
+    Caller {
+        r#type: &'static str,
+        arn: &'a str,
+        account_id: &'a str,
+        access_key_id: Option<&'a str>,
+        user_name: &'a str,
+    },
+    Service {
+        account_id: &'a str,
+        invoked_by: &'static str,
+    },
 }
 
-/// Which file it was about.
+/// How the client of a server was connected.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TlsDetails<'a> {
+    tls_version: &'static str,
+    cipher_suite: &'static str,
+    client_provided_host_header: &'a str,
+}
+
+/// Which file it was about, or which process of this machine asked.
 #[derive(Debug, Clone)]
-enum OfFile<'a> {
+enum More<'a> {
+    Process { uid: u32, pid: u32 },
     Asked { volume: &'a str, path: &'a str, uid: u32, pid: u32 },
     Happened { volume: &'a str, path: &'a str, detail: Option<&'a str> },
 }
@@ -175,20 +195,39 @@ impl<'a> AuditEvent<'a> {
         error: Option<&'a KmsError>,
     ) -> Self {
         let (uid, pid) = (caller.uid, caller.pid);
-        let (user_agent, more) = match &caller.via {
-            Via::Cli => (COMMAND, None),
-            Via::Mount { volume, path } => (MOUNT, Some(OfFile::Asked { volume, path, uid, pid })),
-            Via::Tool { name, volume, path } => (*name, Some(OfFile::Asked { volume, path, uid, pid })),
+        let bare = Self::bare(scene, operation.name(), "AwsApiCall", touched);
+        let bare = match &caller.via {
+            Via::Cli => bare,
+            Via::Mount { volume, path } => Self {
+                user_agent: MOUNT,
+                additional_event_data: Some(More::Asked { volume, path, uid, pid }),
+                ..bare
+            },
+            Via::Tool { name, volume, path } => Self {
+                user_agent: name,
+                additional_event_data: Some(More::Asked { volume, path, uid, pid }),
+                ..bare
+            },
+            Via::Server(client) => Self {
+                source_ip_address: &client.source,
+                user_agent: &client.agent,
+                additional_event_data: client.is_local.then_some(More::Process { uid, pid }),
+                request_id: client.request_id,
+                tls_details: client.tls.as_ref().map(|tls| TlsDetails {
+                    tls_version: tls.version,
+                    cipher_suite: tls.cipher_suite,
+                    client_provided_host_header: &tls.host,
+                }),
+                ..bare
+            },
         };
         Self {
             user_identity: identity(scene, caller),
-            user_agent,
             error_code: error.map(|error| error.error.name()),
             error_message: error.and_then(|error| error.message.as_deref()),
             request_parameters: Some(parameters).filter(|parameters| !parameters.is_empty()),
-            additional_event_data: more,
             read_only: operation.is_read_only(),
-            ..Self::bare(scene, operation.name(), "AwsApiCall", touched)
+            ..bare
         }
     }
 
@@ -223,7 +262,7 @@ impl<'a> AuditEvent<'a> {
     ) -> Self {
         Self {
             user_agent: tool.unwrap_or(MOUNT),
-            additional_event_data: Some(OfFile::Happened { volume, path, detail }),
+            additional_event_data: Some(More::Happened { volume, path, detail }),
             read_only: true,
             ..Self::bare(scene, name, "AwsServiceEvent", touched)
         }
@@ -275,6 +314,7 @@ impl<'a> AuditEvent<'a> {
             resources: touched.iter().map(resource).collect(),
             event_type,
             recipient_account_id: account,
+            tls_details: None,
             ring: scene.ring,
             keys: touched,
         }
@@ -321,8 +361,8 @@ impl<'a> AuditEvent<'a> {
     /// The file within its volume, where it was about one.
     pub fn path(&self) -> Option<&'a str> {
         match self.additional_event_data {
-            Some(OfFile::Asked { path, .. } | OfFile::Happened { path, .. }) => Some(path),
-            None => None,
+            Some(More::Asked { path, .. } | More::Happened { path, .. }) => Some(path),
+            Some(More::Process { .. }) | None => None,
         }
     }
 
@@ -346,7 +386,12 @@ fn random_ids() -> [Uuid; 2] {
 
 fn identity<'a>(scene: &Scene<'a>, caller: &'a Caller) -> Identity<'a> {
     let r#type = if caller.principal.ends_with(":root") { "Root" } else { "IAMUser" };
-    Identity::Caller { r#type, arn: &caller.principal, account_id: scene.account, user_name: &caller.user }
+    let access_key_id = match &caller.via {
+        Via::Server(client) => client.access_key_id.as_deref(),
+        Via::Cli | Via::Mount { .. } | Via::Tool { .. } => None,
+    };
+    let (arn, account_id, user_name) = (&caller.principal, scene.account, &caller.user);
+    Identity::Caller { r#type, arn, account_id, access_key_id, user_name }
 }
 
 /// A record could not be written; what it was about must not be done.

@@ -31,6 +31,8 @@ const CONTEXT_PAIRS_MAX: usize = 1024;
 #[derive(Default)]
 pub struct Fields {
     members: Map<String, Value>,
+    /// Whether it is read as AWS reads: what is not known is left out.
+    lenient: bool,
     violations: Vec<String>,
     read: Map<String, Value>,
 }
@@ -49,11 +51,22 @@ impl Fields {
     /// `SerializationException` where it is not a JSON object.
     pub fn new(request: Value) -> Result<Self, KmsError> {
         match request {
-            Value::Object(members) => Ok(Self { members, ..Self::default() }),
+            Value::Object(members) => {
+                let mut fields = Self::default();
+                fields.members = members;
+                Ok(fields)
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 Err(serialization("a request is a JSON object"))
             }
         }
+    }
+
+    /// Reads on as AWS does, for clients that were written for it: members that are not known are left out (those of a newer client, say),
+    /// the fraction of a whole number is cut off, and a point in time may be a text of RFC 3339.
+    pub fn as_aws_reads(mut self) -> Self {
+        self.lenient = true;
+        self
     }
 
     /// Ends the reading.
@@ -62,7 +75,9 @@ impl Fields {
     /// `ValidationException` with every violation; `SerializationException` for a member that the operation does not
     /// have, since ignoring a misspelt one would do something else than was asked.
     pub fn finish(&mut self) -> Result<(), KmsError> {
-        if let Some(name) = self.members.keys().next() {
+        if !self.lenient
+            && let Some(name) = self.members.keys().next()
+        {
             return Err(serialization(&format!("Unknown member: {name}")));
         }
         let count = self.violations.len();
@@ -140,8 +155,8 @@ impl Fields {
         range: RangeInclusive<u32>,
     ) -> Result<Option<u32>, KmsError> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        let Some(number) = value.as_i64() else { return Err(mismatch(&value, "Integer")) };
-        self.keep(name, value);
+        let Some(number) = self.whole(&value) else { return Err(mismatch(&value, "Integer")) };
+        self.keep(name, Value::from(number));
         let at = lower_camel(name);
         if number < i64::from(*range.start()) {
             let min = range.start();
@@ -162,9 +177,16 @@ impl Fields {
     /// A point in time: seconds since 1970, with their fraction. It is kept as the audit log writes times.
     pub fn timestamp(&mut self, name: &'static str) -> Result<Option<Timestamp>, KmsError> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        let Some(seconds) = value.as_f64() else { return Err(mismatch(&value, "Timestamp")) };
-        // A number beyond what a date can be becomes the farthest one.
-        let time = Timestamp::from_millis((seconds * 1000.0).round() as i64);
+        let time = match &value {
+            // A number beyond what a date can be becomes the farthest one.
+            Value::Number(number) => {
+                let seconds = number.as_f64().unwrap_or(f64::MAX);
+                Some(Timestamp::from_millis((seconds * 1000.0).round() as i64))
+            }
+            Value::String(text) if self.lenient => Timestamp::parse(text),
+            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        let Some(time) = time else { return Err(mismatch(&value, "Timestamp")) };
         self.keep(name, Value::String(time.to_string()));
         Ok(Some(time))
     }
@@ -269,6 +291,13 @@ impl Fields {
         ));
     }
 
+    /// The whole number that `value` is.
+    fn whole(&self, value: &Value) -> Option<i64> {
+        let Value::Number(number) = value else { return None };
+        // A number beyond all bounds becomes the farthest one, which is out of every range.
+        number.as_i64().or_else(|| self.lenient.then(|| number.as_f64().map(|number| number as i64))?)
+    }
+
     /// Takes a member out; `null` counts as absent.
     fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())
@@ -303,6 +332,23 @@ impl Fields {
             "{value} at '{}' failed to satisfy constraint: Member must have length {bound}",
             lower_camel(name)
         ));
+    }
+}
+
+impl Drop for Fields {
+    /// What was not read may be a plaintext as well.
+    fn drop(&mut self) {
+        self.members.values_mut().for_each(wipe);
+    }
+}
+
+/// Overwrites every text in `value`.
+pub fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => (),
     }
 }
 

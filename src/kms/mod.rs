@@ -31,7 +31,7 @@ pub mod state;
 pub mod uses;
 pub mod volume;
 
-pub use caller::{Caller, Via};
+pub use caller::{Caller, Client, Tls, Via};
 pub use due::ServiceEvent;
 pub use error::{AwsError, Cause, KmsError};
 pub use operation::Operation;

@@ -21,7 +21,7 @@ use super::fields::Fields;
 use super::material::Sealer;
 use super::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
 use super::uses::Uses;
-use super::{AwsError, Caller, KmsError, Operation};
+use super::{AwsError, Caller, KmsError, Operation, Via};
 use crate::clock::{Clock, Timestamp};
 use crate::datakey::KeyArn;
 
@@ -101,7 +101,10 @@ impl Kms {
     ) -> Result<Option<Value>, KmsError> {
         let mut fields = Fields::default();
         let decoded = Fields::new(request).and_then(|read| {
-            fields = read;
+            fields = match caller.via {
+                Via::Server(_) => read.as_aws_reads(),
+                Via::Cli | Via::Mount { .. } | Via::Tool { .. } => read,
+            };
             api::decode(operation, &mut fields)
         });
         let parameters = fields.take_read();

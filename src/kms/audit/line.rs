@@ -8,7 +8,7 @@ use std::io::Write;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{AuditEvent, EVENT_VERSION, Identity, OfFile, Parameters, Resource};
+use super::{AuditEvent, EVENT_VERSION, Identity, More, Parameters, Resource};
 
 /// Room for a record of an open, in bytes.
 const LINE_LEN: usize = 2048;
@@ -44,13 +44,18 @@ impl Line {
         serde_json::to_writer(&mut self.0, value).expect("strings, numbers and JSON values are JSON");
     }
 
-    fn number(&mut self, number: u32) {
-        // Writing to memory does not fail.
-        let _ = write!(self.0, "{number}");
-    }
-
     fn flag(&mut self, flag: bool) {
         self.raw(if flag { "true" } else { "false" });
+    }
+
+    fn file(&mut self, volume: &str, path: &str) {
+        self.member("\"volume\":", volume);
+        self.member(",\"path\":", path);
+    }
+
+    fn process(&mut self, before: &str, uid: u32, pid: u32) {
+        // Writing to memory does not fail.
+        let _ = write!(self.0, "{before}\"uid\":{uid},\"pid\":{pid}");
     }
 
     fn uuid(&mut self, json: &str, id: Uuid) {
@@ -78,7 +83,7 @@ impl AuditEvent<'_> {
         }
         self.parameters(&mut line);
         line.raw(",\"responseElements\":null");
-        self.of_file_to(&mut line);
+        self.more(&mut line);
         if let Some(details) = &self.service_event_details {
             line.raw(",\"serviceEventDetails\":");
             line.value(details);
@@ -95,16 +100,24 @@ impl AuditEvent<'_> {
         }
         line.member("],\"eventType\":", self.event_type);
         line.member(",\"managementEvent\":true,\"recipientAccountId\":", self.recipient_account_id);
-        line.raw(",\"eventCategory\":\"Management\"}\n");
+        line.raw(",\"eventCategory\":\"Management\"");
+        if let Some(details) = &self.tls_details {
+            line.raw(",\"tlsDetails\":");
+            line.value(details);
+        }
+        line.raw("}\n");
         line.0
     }
 
     fn identity(&self, line: &mut Line) {
         match self.user_identity {
-            Identity::Caller { r#type, arn, account_id, user_name } => {
+            Identity::Caller { r#type, arn, account_id, access_key_id, user_name } => {
                 line.member(",\"userIdentity\":{\"type\":", r#type);
                 line.member(",\"arn\":", arn);
                 line.member(",\"accountId\":", account_id);
+                if let Some(id) = access_key_id {
+                    line.member(",\"accessKeyId\":", id);
+                }
                 line.member(",\"userName\":", user_name);
             }
             Identity::Service { account_id, invoked_by } => {
@@ -136,19 +149,19 @@ impl AuditEvent<'_> {
         }
     }
 
-    fn of_file_to(&self, line: &mut Line) {
-        let Some(of_file) = &self.additional_event_data else { return };
-        let (OfFile::Asked { volume, path, .. } | OfFile::Happened { volume, path, .. }) = of_file;
-        line.member(",\"additionalEventData\":{\"volume\":", volume);
-        line.member(",\"path\":", path);
-        match of_file {
-            OfFile::Asked { uid, pid, .. } => {
-                line.raw(",\"uid\":");
-                line.number(*uid);
-                line.raw(",\"pid\":");
-                line.number(*pid);
+    fn more(&self, line: &mut Line) {
+        let before = ",\"additionalEventData\":{";
+        match &self.additional_event_data {
+            None => return,
+            Some(More::Process { uid, pid }) => line.process(before, *uid, *pid),
+            Some(More::Asked { volume, path, uid, pid }) => {
+                line.raw(before);
+                line.file(volume, path);
+                line.process(",", *uid, *pid);
             }
-            OfFile::Happened { detail, .. } => {
+            Some(More::Happened { volume, path, detail }) => {
+                line.raw(before);
+                line.file(volume, path);
                 line.raw(",\"detail\":");
                 line.value(detail);
             }

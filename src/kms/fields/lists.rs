@@ -76,6 +76,7 @@ impl Fields {
                 "EncryptionContextEquals" => constraints.equals = Some(self.constraint(value)?),
                 "EncryptionContextSubset" => constraints.subset = Some(self.constraint(value)?),
                 "SourceArn" => return Err(not_supported("The grant constraint SourceArn")),
+                _ if self.lenient => (),
                 _ => return Err(serialization(&format!("Unknown member: {name}.{member}"))),
             }
         }
@@ -110,9 +111,8 @@ impl Fields {
         let mut tags = Vec::new();
         for (at, item) in items.iter().enumerate() {
             let Value::Object(members) = item else { return Err(mismatch(item, "Structure")) };
-            if let Some(member) =
-                members.keys().find(|member| !["TagKey", "TagValue"].contains(&member.as_str()))
-            {
+            let is_known = |member: &String| ["TagKey", "TagValue"].contains(&member.as_str());
+            if let Some(member) = members.keys().find(|member| !self.lenient && !is_known(member)) {
                 return Err(serialization(&format!("Unknown member: {member}")));
             }
             let mut text =
