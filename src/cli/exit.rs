@@ -38,6 +38,8 @@ pub const UNCONFIRMED: Code = Code(10);
 pub const NEWER: Code = Code(11);
 /// The unlock slot is not there, or is the last one, or there is no room for another.
 pub const SLOT: Code = Code(12);
+/// The server cannot listen where it was to.
+pub const LISTEN: Code = Code(13);
 /// The audit log was altered (`audit verify`).
 pub const RECORDS: Code = Code(15);
 /// The ciphertext of a file is damaged, was altered, or is none (`inspect`, `scrub`, `decrypt`).
@@ -69,6 +71,7 @@ Exit codes:
    10  the key was changed, and a mount did not confirm that it obeys
    11  the home, volume or file was made by a newer version
    12  the unlock slot is not there, is the last one, or there is no room for another
+   13  serve: the address cannot be listened on
    15  the audit log was altered (audit verify)
    20  the ciphertext of a file is damaged, altered, or none (inspect, scrub, decrypt)
    21  decrypt --skip-bad: written with zeros in place of what is lost

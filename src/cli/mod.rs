@@ -25,6 +25,7 @@ mod reencrypt;
 mod rewrap;
 mod scrub;
 mod secrets;
+mod serve;
 mod setup;
 mod slot;
 mod status;
@@ -75,6 +76,8 @@ enum Command {
     /// The key service, with the operations, flags and output of `aws kms`
     #[command(disable_help_flag = true)]
     Kms(kms::Kms),
+    /// Serve the keys over HTTP, to clients of AWS KMS
+    Serve(serve::Serve),
     /// Make an encrypted directory
     Init(init::Init),
     /// Mount an encrypted directory
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Audit(command) => command.run(cli.home),
         Command::Alarm(command) => command.run(cli.home),
         Command::Kms(command) => command.run(cli.home),
+        Command::Serve(command) => command.run(cli.home),
         Command::Init(command) => command.run(cli.home),
         Command::Mount(command) => command.run(cli.home),
         Command::Umount(command) => command.run(cli.home),

@@ -4,6 +4,10 @@
 //! its answers.
 
 use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
+/// Letters of a region's name.
+const REGION_LEN: usize = 32;
 
 /// A request as a signature covers it.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +48,56 @@ impl Refusal {
         Self {
             name: "MissingAuthenticationTokenException",
             message: "Missing Authentication Token".to_owned(),
+        }
+    }
+
+    /// A request that a web page had a browser send, to a server that trusts everybody who can send one.
+    pub fn web_page() -> Self {
+        let message = "A server without signatures does not answer web pages.".to_owned();
+        Self { name: "AccessDeniedException", message }
+    }
+}
+
+/// The region that an `Authorization` header's scope names (`Credential=ID/DATE/REGION/kms/aws4_request`), whether it is signed or not.
+pub fn region_of_scope(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, scope) = text.split_once("Credential=")?;
+    let scope = scope.split([',', ' ']).next()?;
+    // An access key id that holds a slash shifts what comes before.
+    let mut parts = scope.rsplit('/');
+    let (_request, _service, region) = (parts.next()?, parts.next()?, parts.next()?);
+    is_region(region).then(|| region.to_owned())
+}
+
+/// Whether a text can name a region: `us-east-1`.
+pub fn is_region(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=REGION_LEN).contains(&text.len()) && text.bytes().all(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn region(value: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
+        region_of_scope(&headers)
+    }
+
+    #[test]
+    fn the_region_is_the_third_part_of_the_scope_from_its_end() {
+        let known = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/kms/aws4_request, SignedHeaders=host, Signature=0";
+        assert_eq!(region(known).as_deref(), Some("eu-west-1"));
+        assert_eq!(
+            region("AWS4-HMAC-SHA256 Credential=a/b/c/d/us-east-1/kms/aws4_request").as_deref(),
+            Some("us-east-1")
+        );
+        for none in ["Basic dTpw", "Credential=", "Credential=a/b", "Credential=a/b/US EAST/kms/aws4_request"]
+        {
+            assert_eq!(region(none), None, "{none}");
         }
     }
 }

@@ -9,14 +9,34 @@
 //! say; a request that has begun ends with an answer, also when the server is stopped; what is secret is in no log, record or metric.
 
 pub mod auth;
+mod connection;
+mod error;
+pub mod limits;
+mod listen;
+mod metrics;
+mod phase;
+mod request;
+mod server;
+mod tls;
+mod wire;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-use crate::kms::{Kms, KmsError};
+use crate::kms::{Kms, KmsError, Operation};
+
+pub use error::ServeError;
+use limits::{CHANGES, Limits, OPERATIONS};
+pub use listen::Address;
+use metrics::Metrics;
+pub use server::{Options, serve};
+pub use tls::TlsFiles;
 
 /// What the server stands on: a home, as far as it concerns a server. Called from several threads; a call may block.
 pub trait Backend: Send + Sync + 'static {
@@ -62,5 +82,65 @@ pub struct Credential {
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
+
+/// Whose requests are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that are signed with a credential of the home, in the name of its principal.
+    Signatures,
+    /// Everybody's who can connect, in the name of the home's owner.
+    Everybody,
+}
+
+/// What all connections of a server share.
+struct State {
+    backend: Arc<dyn Backend>,
+    trust: Trust,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    metrics_for_all: bool,
+    /// The certificate in use, where there is one; it may be another one later.
+    tls: RwLock<Option<TlsAcceptor>>,
+    /// Whether the server is being stopped.
+    stopping: watch::Sender<bool>,
+    /// Wakes connections, to end where they are idle: others wait.
+    pressure: Notify,
+    operations: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
+}
+
+impl State {
+    fn new(backend: Arc<dyn Backend>, options: &Options, tls: Option<TlsAcceptor>) -> Self {
+        let Options { trust, limits, metrics_for_all, .. } = *options;
+        Self {
+            backend,
+            trust,
+            limits,
+            metrics: Arc::default(),
+            metrics_for_all,
+            tls: RwLock::new(tls),
+            stopping: watch::Sender::new(false),
+            pressure: Notify::new(),
+            operations: Arc::new(Semaphore::new(OPERATIONS)),
+            changes: Arc::new(Semaphore::new(CHANGES)),
+        }
+    }
+
+    fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.read().clone()
+    }
+
+    /// Waits until an operation may begin; it may work for as long as the answer is there.
+    async fn turn(
+        &self,
+        operation: Option<Operation>,
+    ) -> Result<[Option<OwnedSemaphorePermit>; 2], tokio::sync::AcquireError> {
+        let change = match operation {
+            Some(operation) if !operation.is_read_only() => Some(self.changes.clone().acquire_owned().await?),
+            Some(_) | None => None,
+        };
+        Ok([change, Some(self.operations.clone().acquire_owned().await?)])
     }
 }

@@ -1,0 +1,260 @@
+//! One request: from its head to its answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::auth::{self, Refusal, SignedRequest, Verified};
+use super::limits::{BODY_BYTES, DISCARDED_BYTES};
+use super::listen::Peer;
+use super::metrics::{self, Late, SUCCESS, UNKNOWN};
+use super::wire::{self, Answer};
+use super::{State, Trust};
+use crate::crypto::rng;
+use crate::kms::{Caller, Client, KmsError, Operation, Tls, Via};
+
+/// Letters of a client's name for itself that records hold (CloudTrail User Guide, "userAgent").
+const AGENT_LEN: usize = 1024;
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub struct Connected {
+    /// Where the client is.
+    pub peer: Peer,
+    /// Version of TLS and cipher suite, where it is encrypted.
+    pub tls: Option<(&'static str, &'static str)>,
+}
+
+/// How a request ended: its answer, and the name of its error.
+struct Ended {
+    answer: Answer,
+    outcome: &'static str,
+}
+
+impl Ended {
+    fn refused(refusal: &Refusal) -> Self {
+        Self { answer: wire::refused(refusal), outcome: refusal.name }
+    }
+
+    fn failed(error: &KmsError) -> Self {
+        Self { answer: wire::failed(error), outcome: error.error.name() }
+    }
+
+    fn bare(status: StatusCode, name: &'static str) -> Self {
+        Self { answer: wire::error_answer(status, name, None), outcome: name }
+    }
+
+    /// No further request on this connection: what is left of this one would be taken for it.
+    fn and_closed(mut self) -> Self {
+        self.answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        self
+    }
+}
+
+/// Answers a request.
+pub async fn answer(state: &Arc<State>, connected: &Arc<Connected>, request: Request<Incoming>) -> Answer {
+    let is_look = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/healthz" if is_look => return health(state).await,
+        "/metrics" if is_look => return metrics(state, connected.peer).await,
+        _ => (),
+    }
+    let (begun, _in_work) = (Instant::now(), state.metrics.in_work());
+    let operation = wire::operation(request.headers());
+    let id = uuid::Builder::from_random_bytes(rng::bytes()).into_uuid();
+    let mut ended = call(state, connected, request, operation, id).await;
+    wire::identify(&mut ended.answer, id);
+    state.metrics.request(operation.map_or(UNKNOWN, Operation::name), ended.outcome, begun.elapsed());
+    ended.answer
+}
+
+async fn call(
+    state: &Arc<State>,
+    connected: &Arc<Connected>,
+    request: Request<Incoming>,
+    operation: Option<Operation>,
+    id: Uuid,
+) -> Ended {
+    let (head, body) = request.into_parts();
+    if state.trust == Trust::Everybody && head.headers.contains_key(ORIGIN) {
+        return Ended::refused(&Refusal::web_page()).and_closed();
+    }
+    if state.trust == Trust::Signatures && !head.headers.contains_key(AUTHORIZATION) {
+        return Ended::refused(&Refusal::missing()).and_closed();
+    }
+    let body = match receive(state, body).await {
+        Ok(body) => body,
+        Err(ended) => return ended,
+    };
+    let Ok(_turn) = state.turn(operation).await else { return internal() };
+    let (state, connected) = (state.clone(), connected.clone());
+    // The service waits for disks, locks and mounts: it has threads of its own for that.
+    let answered = tokio::task::spawn_blocking(move || {
+        decide(&state, &connected, &head, &body, operation, id).unwrap_or_else(|ended| ended)
+    });
+    answered.await.unwrap_or_else(|error| {
+        log::error!("request {id} ended in a panic: {error}");
+        internal()
+    })
+}
+
+fn internal() -> Ended {
+    Ended { answer: wire::internal(), outcome: crate::kms::AwsError::Internal.name() }
+}
+
+/// Who asks, for what, and the service's answer. It blocks.
+fn decide(
+    state: &State,
+    connected: &Connected,
+    head: &Parts,
+    body: &[u8],
+    operation: Option<Operation>,
+    id: Uuid,
+) -> Result<Ended, Ended> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let signed = SignedRequest { method: head.method.as_str(), target, headers: &head.headers, body };
+    let verified = authenticate(state, &signed)?;
+    if head.method != Method::POST || head.uri.path() != "/" {
+        return Err(Ended::bare(StatusCode::NOT_FOUND, "UnknownOperationException"));
+    }
+    let Some(operation) = operation else {
+        return Err(Ended::bare(StatusCode::BAD_REQUEST, "UnknownOperationException"));
+    };
+    let request = wire::read(body).map_err(|error| Ended::failed(&error))?;
+    let failed = |error: KmsError| {
+        if error.cause != crate::kms::Cause::Refused {
+            log::error!("request {id} for {} failed: {error}", operation.name());
+        }
+        Ended::failed(&error)
+    };
+    let kms = state.backend.kms(&verified.region).map_err(failed)?;
+    let caller = caller(verified, connected, &head.headers, id);
+    let output = kms.call(&caller, operation, request).map_err(failed)?;
+    Ok(Ended { answer: wire::answered(output), outcome: SUCCESS })
+}
+
+fn authenticate(state: &State, request: &SignedRequest<'_>) -> Result<Verified, Ended> {
+    match state.trust {
+        Trust::Everybody => Ok(Verified {
+            principal: format!("arn:aws:iam::{}:root", state.backend.account()),
+            region: auth::region_of_scope(request.headers)
+                .unwrap_or_else(|| state.backend.region().to_owned()),
+            access_key_id: None,
+        }),
+        Trust::Signatures => Err(Ended::refused(&Refusal::missing())),
+    }
+}
+
+/// The client as policies and records see it.
+fn caller(verified: Verified, connected: &Connected, headers: &HeaderMap, id: Uuid) -> Caller {
+    let Verified { principal, access_key_id, region: _ } = verified;
+    let user = principal.rsplit([':', '/']).next().unwrap_or_default().to_owned();
+    let (source, uid, pid) = match connected.peer {
+        Peer::Ip(ip) => (ip.to_string(), u32::MAX, 0),
+        Peer::Local { uid, pid } => ("127.0.0.1".to_owned(), uid, pid),
+    };
+    let tls =
+        connected.tls.map(|(version, cipher_suite)| Tls { version, cipher_suite, host: text(headers, HOST) });
+    let via = Via::Server(Box::new(Client {
+        source,
+        is_local: matches!(connected.peer, Peer::Local { .. }),
+        agent: text(headers, USER_AGENT),
+        access_key_id,
+        request_id: id,
+        tls,
+    }));
+    Caller { principal, uid, pid, user, via }
+}
+
+/// What a header says, as far as records hold it.
+fn text(headers: &HeaderMap, name: HeaderName) -> String {
+    let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+    value.chars().take(AGENT_LEN).collect()
+}
+
+/// The whole body, which is wiped when it was read.
+async fn receive(state: &State, body: Incoming) -> Result<Zeroizing<Vec<u8>>, Ended> {
+    let announced = body.size_hint();
+    if announced.lower() > DISCARDED_BYTES as u64 {
+        return Err(too_large());
+    }
+    let expected = announced.exact().map_or(0, |len| usize::try_from(len).unwrap_or(usize::MAX));
+    match tokio::time::timeout(state.limits.client, collect(body, expected.min(BODY_BYTES))).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            state.metrics.late(Late::Body);
+            Err(Ended::bare(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException").and_closed())
+        }
+    }
+}
+
+async fn collect(mut body: Incoming, expected: usize) -> Result<Zeroizing<Vec<u8>>, Ended> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        // The client is gone, or what it sent is no HTTP: nobody reads this answer.
+        let frame = frame.map_err(|_| Ended::bare(StatusCode::BAD_REQUEST, "IncompleteBody").and_closed())?;
+        let Ok(data) = frame.into_data() else { continue };
+        received += data.len();
+        match received {
+            0..=BODY_BYTES => append(&mut bytes, &data),
+            ..=DISCARDED_BYTES => (),
+            _ => break,
+        }
+    }
+    if received > BODY_BYTES { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Appends without leaving a copy behind: what a vector outgrows is not wiped.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    let needed = bytes.len() + data.len();
+    if needed > bytes.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity())));
+        larger.extend_from_slice(bytes);
+        *bytes = larger;
+    }
+    bytes.extend_from_slice(data);
+}
+
+fn too_large() -> Ended {
+    let name = "RequestEntityTooLargeException";
+    let message = format!("The request is larger than {BODY_BYTES} bytes.");
+    let answer = wire::error_answer(StatusCode::PAYLOAD_TOO_LARGE, name, Some(("message", &message)));
+    Ended { answer, outcome: name }.and_closed()
+}
+
+/// Whether the store can be read; whoever balances load asks that, without a signature.
+async fn health(state: &Arc<State>) -> Answer {
+    let asked = state.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        asked.backend.kms(asked.backend.region()).and_then(|kms| kms.current_ring().map(drop))
+    });
+    let (status, text) = match looked.await {
+        Ok(Ok(())) => (StatusCode::OK, "ok\n"),
+        Ok(Err(error)) => {
+            log::error!("the store cannot be read: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n"),
+    };
+    wire::text(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+async fn metrics(state: &Arc<State>, peer: Peer) -> Answer {
+    if !state.metrics_for_all && !peer.is_local() {
+        let text = "metrics are for this machine; kmsfs serve --metrics-for-all opens them\n";
+        return wire::text(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", text.to_owned());
+    }
+    let asked = state.clone();
+    match tokio::task::spawn_blocking(move || asked.metrics.render(&*asked.backend)).await {
+        Ok(text) => wire::text(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Err(_) => wire::internal(),
+    }
+}

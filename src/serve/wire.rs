@@ -1,0 +1,204 @@
+//! The AWS JSON 1.1 protocol: which operation a request names, its body as JSON, and answers and errors as bytes.
+//!
+//! What AWS answers was taken from its own answers where somebody recorded them: no `x-amzn-ErrorType`, an unknown operation and a body
+//! that is no JSON without a message, a capital `Message` in what its framework says before an operation is reached.
+
+use std::fmt;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::auth::Refusal;
+use crate::kms::fields::wipe;
+use crate::kms::{AwsError, Cause, KmsError, Operation};
+
+/// What an answer is.
+pub type Answer = Response<Full<Bytes>>;
+
+const MEDIA_TYPE: &str = "application/x-amz-json-1.1";
+/// Names of operations come after this one of the service (service model, `targetPrefix`).
+const TARGET_PREFIX: &str = "TrentService.";
+/// Room for an answer that holds a secret, in bytes: it must not grow, since what a vector outgrows is not wiped.
+const ANSWER_LEN: usize = 32 * 1024;
+
+/// The operation that a request names in `X-Amz-Target`.
+pub fn operation(headers: &HeaderMap) -> Option<Operation> {
+    let mut targets = headers.get_all("x-amz-target").iter();
+    let (target, None) = (targets.next()?, targets.next()) else { return None };
+    Operation::from_name(target.to_str().ok()?.strip_prefix(TARGET_PREFIX)?)
+}
+
+/// Reads a body; an empty one asks for nothing in particular.
+///
+/// # Errors
+/// `SerializationException`, as AWS's framework says it.
+pub fn read(body: &[u8]) -> Result<Value, KmsError> {
+    if body.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    let malformed = || KmsError::bare(AwsError::Serialization);
+    let Once(value) = serde_json::from_slice(body).map_err(|_| malformed())?;
+    match value {
+        Value::Object(_) => Ok(value),
+        Value::Array(_) => {
+            Err(KmsError::new(AwsError::Serialization, "Start of list found where not expected"))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Err(malformed()),
+    }
+}
+
+/// A JSON value in which no object names a member twice: which of the two counts would be a matter of who reads it.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor).map(Self)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Once(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, Once(value))) = members.next_entry::<String, Once>()? {
+            if map.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is there twice"));
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// The answer of an operation, as AWS gives it: without output, its body is empty.
+pub fn answered(output: Option<Value>) -> Answer {
+    let Some(mut output) = output else { return answer(StatusCode::OK, Bytes::new()) };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(ANSWER_LEN));
+    let written = serde_json::to_writer(&mut *bytes, &output);
+    wipe(&mut output);
+    match written {
+        Ok(()) => answer(StatusCode::OK, Bytes::from_owner(bytes)),
+        Err(_) => internal(),
+    }
+}
+
+/// An operation's error. What lies beneath the service is not told to clients: the caller logs it.
+pub fn failed(error: &KmsError) -> Answer {
+    match error.cause {
+        Cause::Refused => {
+            let name = error.error.name();
+            let status = if error.error == AwsError::Internal {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            let member = message_member(error.error);
+            error_answer(status, name, error.message.as_deref().map(|message| (member, message)))
+        }
+        // The change is made; who retries it does no harm.
+        Cause::Unconfirmed => {
+            let name = AwsError::Internal.name();
+            let message = error.message.as_deref().map(|message| ("message", message));
+            error_answer(StatusCode::INTERNAL_SERVER_ERROR, name, message)
+        }
+        Cause::Store | Cause::Tampered | Cause::Audit => internal(),
+    }
+}
+
+/// AWS spells `message` with a capital where the framework says it and not the service.
+const fn message_member(error: AwsError) -> &'static str {
+    if matches!(error, AwsError::AccessDenied | AwsError::Serialization) { "Message" } else { "message" }
+}
+
+/// A failure of the server itself.
+pub fn internal() -> Answer {
+    let message = "The request failed because of an internal error; the log of the server says more.";
+    error_answer(StatusCode::INTERNAL_SERVER_ERROR, AwsError::Internal.name(), Some(("message", message)))
+}
+
+/// A request that is not let in.
+pub fn refused(refusal: &Refusal) -> Answer {
+    error_answer(StatusCode::BAD_REQUEST, refusal.name, Some(("message", &refusal.message)))
+}
+
+/// An error of that name, with its message by the member that it stands in.
+pub fn error_answer(status: StatusCode, name: &str, message: Option<(&str, &str)>) -> Answer {
+    let mut body = json!({ "__type": name });
+    if let Some((member, message)) = message {
+        body[member] = Value::from(message);
+    }
+    answer(status, Bytes::from(body.to_string()))
+}
+
+fn answer(status: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
+    answer
+}
+
+/// Text for people and monitors.
+pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Answer {
+    let mut answer = answer(status, Bytes::from(text));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// Names the request by its id.
+pub fn identify(answer: &mut Answer, id: Uuid) {
+    let mut text = Uuid::encode_buffer();
+    let text: &str = id.hyphenated().encode_lower(&mut text);
+    if let Ok(value) = HeaderValue::from_str(text) {
+        answer.headers_mut().insert("x-amzn-requestid", value);
+    }
+}
