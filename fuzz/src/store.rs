@@ -59,6 +59,7 @@ fn again(table: Table, row: &Row) -> Option<Row> {
         Table::Tags => rows::tag_record(row).map(|tag| rows::tag_row(tag.key, &tag.tag, &tag.value)),
         Table::Alarms => rows::alarm_record(row).map(|alarm| rows::alarm_row(&alarm)),
         Table::Volumes => rows::volume_record(row).map(|record| rows::volume_row(&record)),
+        Table::Credentials => rows::credential_record(row).map(|record| rows::credential_row(&record)),
     }
 }
 

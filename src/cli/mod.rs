@@ -7,6 +7,7 @@ mod alarm;
 mod audit;
 mod backup;
 mod clock;
+mod credentials;
 mod decrypt;
 mod error;
 pub mod exit;
@@ -73,6 +74,8 @@ enum Command {
     Audit(audit::Audit),
     /// What is done when a key is used that should not be
     Alarm(alarm::Alarm),
+    /// What clients of the server sign their requests with: create, list and revoke
+    Credentials(credentials::Credentials),
     /// The key service, with the operations, flags and output of `aws kms`
     #[command(disable_help_flag = true)]
     Kms(kms::Kms),
@@ -121,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Home(command) => command.run(cli.home),
         Command::Audit(command) => command.run(cli.home),
         Command::Alarm(command) => command.run(cli.home),
+        Command::Credentials(command) => command.run(cli.home),
         Command::Kms(command) => command.run(cli.home),
         Command::Serve(command) => command.run(cli.home),
         Command::Init(command) => command.run(cli.home),

@@ -12,6 +12,7 @@ pub mod caller;
 pub mod ciphertext;
 pub mod clock;
 pub mod clock_guard;
+pub mod credential;
 pub mod due;
 pub mod error;
 pub mod fields;

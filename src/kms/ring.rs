@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::KmsError;
 use super::alarm::AlarmRecord;
 pub use super::clock_guard::ClockRecord;
+use super::credential::{AccessKeyId, CredentialRecord};
 use super::grant::GrantRecord;
 use super::id::{AliasName, GrantId, KeyId, MaterialId, Namespace};
 use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, TagRecord, Tombstone};
@@ -29,6 +30,7 @@ pub struct Keyring {
     tombstones: BTreeMap<KeyId, Arc<Tombstone>>,
     volumes: BTreeMap<String, Arc<VolumeRecord>>,
     alarms: BTreeMap<String, Arc<AlarmRecord>>,
+    credentials: BTreeMap<AccessKeyId, Arc<CredentialRecord>>,
     /// When something is to be done about which key.
     due: BTreeSet<(Timestamp, KeyId)>,
 }
@@ -45,6 +47,7 @@ impl Keyring {
             tombstones: BTreeMap::new(),
             volumes: BTreeMap::new(),
             alarms: BTreeMap::new(),
+            credentials: BTreeMap::new(),
             due: BTreeSet::new(),
         }
     }
@@ -124,6 +127,16 @@ impl Keyring {
         !self.alarms.is_empty()
     }
 
+    /// The credential of that access key id.
+    pub fn credential(&self, id: &AccessKeyId) -> Option<&Arc<CredentialRecord>> {
+        self.credentials.get(id)
+    }
+
+    /// All credentials, in the order of their ids.
+    pub fn credentials(&self) -> impl Iterator<Item = &Arc<CredentialRecord>> {
+        self.credentials.values()
+    }
+
     /// When something is to be done next about a key: it is destroyed, rotated, or material of it expires.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(date, _)| *date)
@@ -171,6 +184,12 @@ impl Keyring {
             }
             Change::RemoveAlarm(name) => {
                 self.alarms.remove(name);
+            }
+            Change::PutCredential(credential) => {
+                self.credentials.insert(credential.id.clone(), Arc::new(credential.clone()));
+            }
+            Change::RemoveCredential(id) => {
+                self.credentials.remove(id);
             }
             Change::SetClock(clock) => self.clock = clock.clone(),
         }
@@ -249,6 +268,10 @@ pub enum Change {
     PutAlarm(AlarmRecord),
     /// An alarm is removed.
     RemoveAlarm(String),
+    /// A credential is made.
+    PutCredential(CredentialRecord),
+    /// A credential is revoked; its sealed bytes are destroyed.
+    RemoveCredential(AccessKeyId),
     /// Time is remembered.
     SetClock(ClockRecord),
 }
@@ -257,7 +280,7 @@ impl Change {
     /// Whether it takes sealed bytes out of `ring` that must not stay anywhere.
     pub fn destroys(&self, ring: &Keyring) -> bool {
         match self {
-            Self::DestroyKey(_) | Self::RemoveMaterial(..) => true,
+            Self::DestroyKey(_) | Self::RemoveMaterial(..) | Self::RemoveCredential(_) => true,
             Self::PutMaterial(new) => {
                 let old = ring.key(new.key).and_then(|key| key.material(new.id));
                 old.is_some_and(|old| old.sealed.is_some() && old.sealed != new.sealed)
@@ -273,6 +296,7 @@ impl Change {
             | Self::PutVolume(_)
             | Self::PutAlarm(_)
             | Self::RemoveAlarm(_)
+            | Self::PutCredential(_)
             | Self::SetClock(_) => false,
         }
     }

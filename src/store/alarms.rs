@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 
 use super::home::Home;
 use crate::kms::alarm::AlarmRecord;
-use crate::kms::audit::HomeEvent;
-use crate::kms::ring::{Change, KeyStore, Keyring};
+use crate::kms::ring::{Change, Keyring};
 use crate::kms::{Caller, KmsError};
 
 /// Why an alarm cannot be made or removed.
@@ -33,13 +32,19 @@ impl fmt::Display for AlarmError {
 
 impl std::error::Error for AlarmError {}
 
+impl From<KmsError> for AlarmError {
+    fn from(error: KmsError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Home {
     /// Makes an alarm.
     ///
     /// # Errors
     /// [`AlarmError`]. Nothing is changed then.
     pub fn add_alarm(&self, caller: &Caller, alarm: &AlarmRecord) -> Result<(), AlarmError> {
-        self.change_alarms(caller, "AddAlarm", |ring| match ring.alarm(&alarm.name) {
+        self.change_recorded(caller, "AddAlarm", |ring| match ring.alarm(&alarm.name) {
             Some(_) => Err(AlarmError::Exists(alarm.name.clone())),
             None => Ok((facts(ring, alarm), Change::PutAlarm(alarm.clone()))),
         })
@@ -50,43 +55,10 @@ impl Home {
     /// # Errors
     /// [`AlarmError`]. Nothing is changed then.
     pub fn remove_alarm(&self, caller: &Caller, name: &str) -> Result<(), AlarmError> {
-        self.change_alarms(caller, "RemoveAlarm", |ring| match ring.alarm(name) {
+        self.change_recorded(caller, "RemoveAlarm", |ring| match ring.alarm(name) {
             Some(alarm) => Ok((facts(ring, alarm), Change::RemoveAlarm(name.to_owned()))),
             None => Err(AlarmError::NotFound(name.to_owned())),
         })
-    }
-
-    /// One transaction. It is recorded before it is committed; where the store then fails, that is recorded, too.
-    fn change_alarms(
-        &self,
-        caller: &Caller,
-        name: &'static str,
-        decide: impl Fn(&Keyring) -> Result<(Map<String, Value>, Change), AlarmError>,
-    ) -> Result<(), AlarmError> {
-        let (mut refused, mut recorded) = (None, None);
-        let outcome = self.store().update(&mut |ring| match decide(ring) {
-            Err(error) => {
-                refused = Some(error);
-                Ok(Vec::new())
-            }
-            Ok((parameters, change)) => {
-                let event = HomeEvent { name, parameters, read_only: false };
-                self.kms().record_of_home(ring, caller, &event, None)?;
-                recorded = Some(event);
-                Ok(vec![change])
-            }
-        });
-        match (outcome, refused) {
-            (Ok(_), None) => Ok(()),
-            (Ok(_), Some(error)) => Err(error),
-            (Err(error), _) => {
-                if let (Some(event), Some(ring)) = (&recorded, self.store().last_ring()) {
-                    let said = self.kms().record_of_home(&ring, caller, event, Some(&error));
-                    said.map_err(AlarmError::Failed)?;
-                }
-                Err(AlarmError::Failed(error))
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_slots_made.sql"),
     include_str!("migrations/0003_life.sql"),
+    include_str!("migrations/0004_credentials.sql"),
 ];
 
 /// The schema that this version writes.

@@ -15,6 +15,7 @@
 mod alarms;
 pub mod audit;
 mod backup;
+mod credentials;
 mod database;
 pub mod error;
 pub mod home;
@@ -34,6 +35,7 @@ mod tables;
 pub mod unlock;
 
 pub use alarms::AlarmError;
+pub use credentials::{Credential, CredentialError, SecretAccessKey};
 pub use error::HomeError;
 pub use home::{Home, SetupOptions};
 pub use slots::NewSlot;

@@ -17,9 +17,10 @@ use super::sqlite::SqliteStore;
 use super::tables::AuditFacts;
 use crate::clock::Clock;
 use crate::datakey::KeyArn;
-use crate::kms::Caller;
 use crate::kms::audit::{AuditEvent, AuditLog, HomeEvent, Scene};
 use crate::kms::clock_guard::{self, Reading};
+use crate::kms::ring::{Change, KeyStore, Keyring};
+use crate::kms::{Caller, KmsError};
 
 impl Home {
     /// Verifies the audit log, record by record.
@@ -64,6 +65,42 @@ impl Home {
         let said = Map::from_iter([("bytes".to_owned(), len.into())]);
         self.record_of_log(caller, "SetAuditFileSize", said)?;
         self.store().set_audit_file_len(len.map(|len| i64::try_from(len).unwrap_or(i64::MAX)))
+    }
+
+    /// One change of something that the home has beside keys, in one transaction. It is recorded before it is committed; where the store
+    /// then fails, that is recorded, too.
+    ///
+    /// # Errors
+    /// What `decide` answers, and failures of the store or the log. Nothing is changed then.
+    pub(super) fn change_recorded<E: From<KmsError>>(
+        &self,
+        caller: &Caller,
+        name: &'static str,
+        decide: impl Fn(&Keyring) -> Result<(Map<String, Value>, Change), E>,
+    ) -> Result<(), E> {
+        let (mut refused, mut recorded) = (None, None);
+        let outcome = self.store().update(&mut |ring| match decide(ring) {
+            Err(error) => {
+                refused = Some(error);
+                Ok(Vec::new())
+            }
+            Ok((parameters, change)) => {
+                let event = HomeEvent { name, parameters, read_only: false };
+                self.kms().record_of_home(ring, caller, &event, None)?;
+                recorded = Some(event);
+                Ok(vec![change])
+            }
+        });
+        match (outcome, refused) {
+            (Ok(_), None) => Ok(()),
+            (Ok(_), Some(error)) => Err(error),
+            (Err(error), _) => {
+                if let (Some(event), Some(ring)) = (&recorded, self.store().last_ring()) {
+                    self.kms().record_of_home(&ring, caller, event, Some(&error))?;
+                }
+                Err(error.into())
+            }
+        }
     }
 
     fn record_of_log(

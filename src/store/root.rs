@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::HomeError;
 use super::audit::chain::{CHAIN_ID_LEN, ChainKeys};
+use super::credentials::CredentialKey;
 use super::ledger::LedgerKeys;
 use super::slot::{Slot, SlotKind, SlotSecret};
 use crate::clock::Timestamp;
@@ -75,6 +76,11 @@ impl RootKey {
     pub fn sealer(&self) -> Sealer {
         let tokens = TokenKey::new(self.sub_key(b"kmsfs import tokens 1"));
         Sealer::new(self.sub_key(b"kmsfs sealing 1"), &self.sub_key(b"kmsfs naming 1"), tokens)
+    }
+
+    /// Seals the secrets of credentials.
+    pub fn credentials(&self) -> CredentialKey {
+        CredentialKey::new(self.sub_key(b"kmsfs credentials 1"))
     }
 
     /// Authenticates the records of volumes.

@@ -4,6 +4,7 @@
 //! is written back to compare.
 
 mod access;
+mod credentials;
 mod keys;
 mod watch;
 
@@ -12,6 +13,7 @@ use rusqlite::types::Value;
 use crate::clock::Timestamp;
 
 pub use access::{grant_record, grant_row, tag_record, tag_row};
+pub use credentials::{credential_record, credential_row};
 pub use keys::{
     alias_record, alias_row, key_record, key_row, material_record, material_row, tombstone_record,
     tombstone_row,
@@ -44,11 +46,13 @@ pub enum Table {
     Alarms,
     /// Encrypted directories that the home knows of.
     Volumes,
+    /// What clients of the server sign their requests with.
+    Credentials,
 }
 
 impl Table {
     /// Every table, each after those that its rows refer to.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Meta,
         Self::Slots,
         Self::Keys,
@@ -59,6 +63,7 @@ impl Table {
         Self::Tags,
         Self::Alarms,
         Self::Volumes,
+        Self::Credentials,
     ];
 
     /// Its name in the database.
@@ -74,6 +79,7 @@ impl Table {
             Self::Tags => "tags",
             Self::Alarms => "alarms",
             Self::Volumes => "volumes",
+            Self::Credentials => "credentials",
         }
     }
 
@@ -122,6 +128,7 @@ impl Table {
             Self::Tags => &["id", "key_id", "tag", "value"],
             Self::Alarms => &["name", "key_id", "watch", "action", "period", "created"],
             Self::Volumes => &["id", "path", "seen", "counted", "usage"],
+            Self::Credentials => &["id", "principal", "created", "sealed"],
         }
     }
 
@@ -137,7 +144,8 @@ impl Table {
             | Self::Grants
             | Self::Tags
             | Self::Alarms
-            | Self::Volumes => self.columns().len(),
+            | Self::Volumes
+            | Self::Credentials => self.columns().len(),
         }
     }
 
@@ -146,6 +154,7 @@ impl Table {
         match self {
             Self::Meta | Self::Slots | Self::Keys | Self::Materials | Self::Aliases | Self::Tombstones => 1,
             Self::Grants | Self::Tags | Self::Alarms | Self::Volumes => 3,
+            Self::Credentials => 4,
         }
     }
 }

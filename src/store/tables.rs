@@ -177,6 +177,14 @@ impl Writer<'_> {
                 let old = ring.alarm(name).map(|old| rows::alarm_row(old));
                 self.replace(Table::Alarms, old, None)
             }
+            Change::PutCredential(credential) => {
+                let old = ring.credential(&credential.id).map(|old| rows::credential_row(old));
+                self.replace(Table::Credentials, old, Some(rows::credential_row(credential)))
+            }
+            Change::RemoveCredential(id) => {
+                let old = ring.credential(id).map(|old| rows::credential_row(old));
+                self.replace(Table::Credentials, old, None)
+            }
             Change::SetClock(clock) => {
                 let old = ring.clock();
                 self.set_fact(fact::LATEST, Some(old.latest.as_millis()), Some(clock.latest.as_millis()))?;
@@ -460,6 +468,7 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
                 Table::Tags => rows::tag_record(row).map(Change::PutTag),
                 Table::Volumes => rows::volume_record(row).map(Change::PutVolume),
                 Table::Alarms => rows::alarm_record(row).map(Change::PutAlarm),
+                Table::Credentials => rows::credential_record(row).map(Change::PutCredential),
             };
             ring.apply(&change.ok_or_else(|| altered(table, row))?);
         }

@@ -10,7 +10,7 @@ use kmsfs::fuse::MountError;
 use kmsfs::kms::clock::ClockError;
 use kmsfs::kms::ring::StoreFailure;
 use kmsfs::kms::{AwsError, Cause};
-use kmsfs::store::{AlarmError, HomeError};
+use kmsfs::store::{AlarmError, CredentialError, HomeError};
 use kmsfs::volume::VolumeError;
 
 use crate::snapshots::said;
@@ -174,6 +174,13 @@ table!(errors_of_alarms: AlarmError {
     AlarmError::Exists(_) => In("there is an alarm who already"),
     AlarmError::NotFound(_) => In("there is no alarm who"),
     AlarmError::Failed(_) => Not("a key store or audit log that fails after it was opened: tests/kms/audit.rs"),
+});
+
+table!(errors_of_credentials: CredentialError {
+    CredentialError::NotAPrincipal(_) => In("is no principal of this home's account"),
+    CredentialError::TooMany => Not("a thousand credentials: tests/store/credentials.rs"),
+    CredentialError::NotFound(_) => In("there is no credential "),
+    CredentialError::Failed(_) => Not("a key store or audit log that fails after it was opened: tests/kms/audit.rs"),
 });
 
 table!(causes_of_a_failed_operation: Cause {

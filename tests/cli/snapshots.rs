@@ -35,8 +35,26 @@ macro_rules! sessions {
 }
 
 sessions!(
-    alarm, audit, clock, decrypt, govern, help, home, import, init, inspect, keys, kms, machine, mount,
-    scrub, setup, slot, umount, unlock
+    alarm,
+    audit,
+    clock,
+    credentials,
+    decrypt,
+    govern,
+    help,
+    home,
+    import,
+    init,
+    inspect,
+    keys,
+    kms,
+    machine,
+    mount,
+    scrub,
+    setup,
+    slot,
+    umount,
+    unlock
 );
 
 /// A directory for the commands below one heading. What they mounted is unmounted, also when the test fails.
@@ -103,6 +121,8 @@ fn settled(said: &str, dir: &Path) -> String {
         ("[ID]", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
         ("[HEX]", r"\b[0-9a-f]{32,64}\b"),
         ("[TIME]", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+]00:00)"),
+        ("[AKID]", "AKIA[A-Z2-7]{16}"),
+        ("[SECRET]", "(aws_secret_access_key = |\"secretAccessKey\": \")(?<redacted>[A-Za-z0-9+/]{40})"),
         ("[CODE]", "[0-9A-Z]{4}(-[0-9A-Z]{4}){6}"),
         ("[PID]", r"(process|pid) (?<redacted>\d+)"),
         ("[BLOB]", r#""CiphertextBlob": "(?<redacted>[^"]+)""#),

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Tables with rows of their own, and the one that authenticates them. The first column is the key.
-pub const TABLES: [&str; 8] =
-    ["meta", "slots", "keys", "materials", "aliases", "tombstones", "alarms", "heads"];
+pub const TABLES: [&str; 9] =
+    ["meta", "slots", "keys", "materials", "aliases", "tombstones", "alarms", "credentials", "heads"];
 
 /// A home in a directory that goes with it.
 pub struct Fixture {
@@ -30,7 +30,7 @@ impl Fixture {
         fixture
     }
 
-    /// Keys that are enabled, rotated, disabled, pending deletion and destroyed, some with aliases, one with an alarm.
+    /// Keys that are enabled, rotated, disabled, pending deletion and destroyed, some with aliases, one with an alarm; and a credential.
     pub fn full() -> Self {
         let fixture = Self::empty();
         let home = fixture.open();
@@ -45,6 +45,7 @@ impl Fixture {
         call(&home, Operation::ListKeys, json!({}));
         assert_eq!(home.keyring().unwrap().tombstones().count(), 1);
         add_alarm(&home, "who", Some(&used), Watch::Refused).unwrap();
+        home.create_credential(&home.caller(0, 1, Via::Cli), "alice").unwrap();
         drop(home);
         for table in TABLES {
             assert!(!rows_of(&fixture.connect(), table).is_empty(), "{table} has rows");

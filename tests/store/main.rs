@@ -4,6 +4,7 @@ mod alarms;
 mod audit;
 mod backup;
 mod bytes;
+mod credentials;
 mod crowd;
 mod fixture;
 mod home;

@@ -29,6 +29,7 @@ TABLES = {
     "tags": ["id", "key_id", "tag", "value"],
     "alarms": ["name", "key_id", "watch", "action", "period", "created"],
     "volumes": ["id", "path", "seen", "counted", "usage"],
+    "credentials": ["id", "principal", "created", "sealed"],
 }
 """The tables, each with its columns but for the MAC."""
 
