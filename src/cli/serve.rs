@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit};
+use zeroize::Zeroizing;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
@@ -156,8 +157,12 @@ impl Backend for Served {
         Ok(vec![(self.home.region().to_owned(), self.home.kms())])
     }
 
-    fn credential(&self, _access_key_id: &str) -> std::result::Result<Option<Credential>, KmsError> {
-        Ok(None)
+    fn credential(&self, access_key_id: &str) -> std::result::Result<Option<Credential>, KmsError> {
+        let known = self.home.credential(access_key_id)?;
+        Ok(known.map(|known| {
+            let secret = Zeroizing::new(known.secret.reveal().to_owned());
+            Credential { principal: known.principal, secret }
+        }))
     }
 
     fn mounts(&self) -> io::Result<usize> {

@@ -47,7 +47,7 @@ impl Refusal {
     pub fn missing() -> Self {
         Self {
             name: "MissingAuthenticationTokenException",
-            message: "Missing Authentication Token".to_owned(),
+            message: "Request is missing Authentication Token".to_owned(),
         }
     }
 

@@ -17,6 +17,7 @@ mod metrics;
 mod phase;
 mod request;
 mod server;
+pub mod sigv4;
 mod tls;
 mod wire;
 

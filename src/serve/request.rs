@@ -16,7 +16,8 @@ use super::limits::{BODY_BYTES, DISCARDED_BYTES};
 use super::listen::Peer;
 use super::metrics::{self, Late, SUCCESS, UNKNOWN};
 use super::wire::{self, Answer};
-use super::{State, Trust};
+use super::{State, Trust, sigv4};
+use crate::clock::{Clock, SystemClock};
 use crate::crypto::rng;
 use crate::kms::{Caller, Client, KmsError, Operation, Tls, Via};
 
@@ -148,7 +149,14 @@ fn authenticate(state: &State, request: &SignedRequest<'_>) -> Result<Verified, 
                 .unwrap_or_else(|| state.backend.region().to_owned()),
             access_key_id: None,
         }),
-        Trust::Signatures => Err(Ended::refused(&Refusal::missing())),
+        Trust::Signatures => {
+            let verified = sigv4::verify(request, SystemClock.now(), |id| state.backend.credential(id))
+                .map_err(|error| {
+                    log::error!("a signature cannot be verified: {error}");
+                    Ended::failed(&error)
+                })?;
+            verified.map_err(|refusal| Ended::refused(&refusal))
+        }
     }
 }
 

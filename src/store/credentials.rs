@@ -6,12 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::HomeError;
 use super::home::Home;
 use crate::crypto::{AuthenticationFailed, KEY_LEN, Secret, aead};
 use crate::kms::credential::{self, AccessKeyId, CREDENTIALS_MAX, CredentialRecord};
-use crate::kms::ring::Change;
-use crate::kms::{Caller, KmsError};
+use crate::kms::ring::{Change, KeyStore, StoreFailure};
+use crate::kms::{Caller, Cause, KmsError};
 
 /// Characters of a secret access key.
 pub const SECRET_LEN: usize = 40;
@@ -156,9 +155,9 @@ impl Home {
     /// An unknown one takes as long as a known one.
     ///
     /// # Errors
-    /// [`HomeError`] where the key store cannot be read or was altered.
-    pub fn credential(&self, id: &str) -> Result<Option<Credential>, HomeError> {
-        let ring = self.ring()?;
+    /// [`KmsError`] where the key store cannot be read or was altered.
+    pub fn credential(&self, id: &str) -> Result<Option<Credential>, KmsError> {
+        let ring = self.store().ring().map_err(of_store)?;
         let key = self.root().credentials();
         let known = AccessKeyId::parse(id).and_then(|id| ring.credential(&id).cloned());
         let Some(record) = known else {
@@ -167,10 +166,19 @@ impl Home {
             return Ok(None);
         };
         let secret = key.open(&record).map_err(|_| {
-            HomeError::Tampered(format!("the credential {} does not authenticate", record.id))
+            of_store(StoreFailure::Tampered(format!("the credential {} does not authenticate", record.id)))
         })?;
         Ok(Some(Credential { id: record.id.clone(), principal: record.principal.clone(), secret }))
     }
+}
+
+/// The error of a store that cannot be read.
+fn of_store(failure: StoreFailure) -> KmsError {
+    let cause = match failure {
+        StoreFailure::Tampered(_) => Cause::Tampered,
+        StoreFailure::Failed(_) => Cause::Store,
+    };
+    KmsError::failed(cause, failure.to_string())
 }
 
 /// What the audit log keeps of a credential: whose it is, and nothing of the secret.
@@ -186,7 +194,6 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::kms::Via;
-    use crate::kms::ring::KeyStore as _;
     use crate::store::{NewSlot, SetupOptions};
 
     fn record(id: AccessKeyId, sealed: Vec<u8>) -> CredentialRecord {
