@@ -374,18 +374,25 @@ fn serialization(message: &str) -> KmsError {
     KmsError::new(AwsError::Serialization, message)
 }
 
+/// In the words of AWS's framework, as they were recorded in 2026 from a service of the same protocol.
 fn mismatch(found: &Value, expected: &str) -> KmsError {
     let found = match found {
         Value::Null => "NULL_VALUE",
         Value::Bool(true) => "TRUE_VALUE",
         Value::Bool(false) => "FALSE_VALUE",
-        Value::Number(number) if number.is_f64() => "DECIMAL_VALUE",
         Value::Number(_) => "NUMBER_VALUE",
         Value::String(_) => "STRING_VALUE",
-        Value::Array(_) => "LIST_VALUE",
-        Value::Object(_) => "STRUCTURE_VALUE",
+        Value::Array(_) => return serialization("Start of list found where not expected"),
+        Value::Object(_) => {
+            return serialization("Start of structure or map found where not expected.");
+        }
     };
-    serialization(&format!("{found} cannot be converted to {expected}"))
+    match expected {
+        "List" => serialization("Expected list or null"),
+        "Map" | "Structure" => serialization("Expected null"),
+        "Integer" => serialization(&format!("{found} can not be converted to an Integer")),
+        _ => serialization(&format!("{found} can not be converted to a {expected}")),
+    }
 }
 
 #[cfg(test)]
@@ -420,7 +427,10 @@ mod tests {
     #[test]
     fn a_member_of_the_wrong_type_or_name_is_a_serialization_exception() {
         let wrong = fields(json!({"KeyId": 5})).key_id("KeyId").unwrap_err();
-        assert_eq!(wrong.to_string(), "SerializationException: NUMBER_VALUE cannot be converted to String");
+        assert_eq!(
+            wrong.to_string(),
+            "SerializationException: NUMBER_VALUE can not be converted to a String"
+        );
         let unknown = fields(json!({"KeyID": "x"})).finish().unwrap_err();
         assert_eq!(unknown.to_string(), "SerializationException: Unknown member: KeyID");
         let blob = fields(json!({"Plaintext": "?"})).blob("Plaintext", 1..=9).unwrap_err();

@@ -19,10 +19,13 @@ use super::wire::{self, Answer};
 use super::{State, Trust, sigv4};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::rng;
-use crate::kms::{Caller, Client, KmsError, Operation, Tls, Via};
+use crate::kms::{AwsError, Caller, Cause, Client, KmsError, Operation, Tls, Via};
 
 /// Letters of a client's name for itself that records hold (CloudTrail User Guide, "userAgent").
 const AGENT_LEN: usize = 1024;
+
+/// What AWS answers to what names no operation.
+const UNKNOWN_OPERATION: &str = "UnknownOperationException";
 
 /// What is known of a connection.
 #[derive(Debug)]
@@ -98,7 +101,7 @@ async fn call(
     let (state, connected) = (state.clone(), connected.clone());
     // The service waits for disks, locks and mounts: it has threads of its own for that.
     let answered = tokio::task::spawn_blocking(move || {
-        decide(&state, &connected, &head, &body, operation, id).unwrap_or_else(|ended| ended)
+        decide(&state, &connected, &head, &body, operation, id).unwrap_or_else(|ended| *ended)
     });
     answered.await.unwrap_or_else(|error| {
         log::error!("request {id} ended in a panic: {error}");
@@ -107,7 +110,7 @@ async fn call(
 }
 
 fn internal() -> Ended {
-    Ended { answer: wire::internal(), outcome: crate::kms::AwsError::Internal.name() }
+    Ended { answer: wire::internal(), outcome: AwsError::Internal.name() }
 }
 
 /// Who asks, for what, and the service's answer. It blocks.
@@ -118,22 +121,22 @@ fn decide(
     body: &[u8],
     operation: Option<Operation>,
     id: Uuid,
-) -> Result<Ended, Ended> {
+) -> Result<Ended, Box<Ended>> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let signed = SignedRequest { method: head.method.as_str(), target, headers: &head.headers, body };
     let verified = authenticate(state, &signed)?;
     if head.method != Method::POST || head.uri.path() != "/" {
-        return Err(Ended::bare(StatusCode::NOT_FOUND, "UnknownOperationException"));
+        return Err(Box::new(Ended::bare(StatusCode::NOT_FOUND, UNKNOWN_OPERATION)));
     }
     let Some(operation) = operation else {
-        return Err(Ended::bare(StatusCode::BAD_REQUEST, "UnknownOperationException"));
+        return Err(Box::new(Ended::bare(StatusCode::BAD_REQUEST, UNKNOWN_OPERATION)));
     };
-    let request = wire::read(body).map_err(|error| Ended::failed(&error))?;
+    let request = wire::read(body).map_err(|error| Box::new(Ended::failed(&error)))?;
     let failed = |error: KmsError| {
-        if error.cause != crate::kms::Cause::Refused {
+        if error.cause != Cause::Refused {
             log::error!("request {id} for {} failed: {error}", operation.name());
         }
-        Ended::failed(&error)
+        Box::new(Ended::failed(&error))
     };
     let kms = state.backend.kms(&verified.region).map_err(failed)?;
     let caller = caller(verified, connected, &head.headers, id);
@@ -141,7 +144,7 @@ fn decide(
     Ok(Ended { answer: wire::answered(output), outcome: SUCCESS })
 }
 
-fn authenticate(state: &State, request: &SignedRequest<'_>) -> Result<Verified, Ended> {
+fn authenticate(state: &State, request: &SignedRequest<'_>) -> Result<Verified, Box<Ended>> {
     match state.trust {
         Trust::Everybody => Ok(Verified {
             principal: format!("arn:aws:iam::{}:root", state.backend.account()),
@@ -153,9 +156,9 @@ fn authenticate(state: &State, request: &SignedRequest<'_>) -> Result<Verified, 
             let verified = sigv4::verify(request, SystemClock.now(), |id| state.backend.credential(id))
                 .map_err(|error| {
                     log::error!("a signature cannot be verified: {error}");
-                    Ended::failed(&error)
+                    Box::new(Ended::failed(&error))
                 })?;
-            verified.map_err(|refusal| Ended::refused(&refusal))
+            verified.map_err(|refusal| Box::new(Ended::refused(&refusal)))
         }
     }
 }
@@ -211,10 +214,10 @@ async fn collect(mut body: Incoming, expected: usize) -> Result<Zeroizing<Vec<u8
         let frame = frame.map_err(|_| Ended::bare(StatusCode::BAD_REQUEST, "IncompleteBody").and_closed())?;
         let Ok(data) = frame.into_data() else { continue };
         received += data.len();
-        match received {
-            0..=BODY_BYTES => append(&mut bytes, &data),
-            ..=DISCARDED_BYTES => (),
-            _ => break,
+        if received <= BODY_BYTES {
+            append(&mut bytes, &data);
+        } else if received > DISCARDED_BYTES {
+            break;
         }
     }
     if received > BODY_BYTES { Err(too_large()) } else { Ok(bytes) }

@@ -342,7 +342,7 @@ fn imp_3_a_request_that_cannot_be_is_refused_in_aws_words() {
         ),
         (
             json!({"ValidTo": "2099-01-01"}),
-            "SerializationException: STRING_VALUE cannot be converted to Timestamp".to_owned(),
+            "SerializationException: STRING_VALUE can not be converted to a Timestamp".to_owned(),
         ),
     ] {
         assert_eq!(refusal(more.clone()), expected, "{more}");
