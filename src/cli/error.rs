@@ -53,7 +53,7 @@ impl CliError {
     }
 
     /// An operating system's error with a path, and an exit code of its own.
-    fn of_system(code: Code, path: &Path, error: &io::Error) -> Self {
+    pub(super) fn of_system(code: Code, path: &Path, error: &io::Error) -> Self {
         Self::new(code, format!("{}: {error}", path.display())).hint(remedy(path, error))
     }
 }

@@ -29,7 +29,7 @@ const SPARE_DESCRIPTORS: usize = 128;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Requests are signed with credentials of the home, and what is not signed is refused; /healthz alone asks for none, and /metrics, for \
-    clients on this machine. Docs/SERVE.md tells how to set up clients, what is measured, and what to look out for.")]
+    clients on this machine. docs/SERVE.md tells how to set up clients, what is measured, and what to look out for.")]
 pub struct Serve {
     /// An IP address and a port; port 0 finds a free one. May be given several times [default: 127.0.0.1:4599, unless --unix is given]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
@@ -64,9 +64,7 @@ impl Serve {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let options = self.options()?;
         let home = home::open(given)?;
-        if options.trust == Trust::Everybody {
-            complain("kmsfs: warning: whoever can connect uses and changes all keys of the home (--no-auth)");
-        }
+        let warning = self.warning(&home);
         let backend = Arc::new(Served { home });
         serve::serve(backend, &options, |addresses| {
             for address in addresses {
@@ -74,8 +72,27 @@ impl Serve {
                     log::warn!("nobody waits for the server: {error}");
                 }
             }
+            if let Some(warning) = &warning {
+                complain(warning);
+            }
         })?;
         done()
+    }
+
+    /// What whoever starts it is to know.
+    fn warning(&self, home: &Home) -> Option<String> {
+        if self.no_auth {
+            return Some(
+                "kmsfs: warning: whoever can connect uses and changes all keys of the home".to_owned(),
+            );
+        }
+        let is_without = home.keyring().is_ok_and(|ring| ring.credentials().next().is_none());
+        is_without.then(|| {
+            "kmsfs: warning: there are no credentials, and without one no request is signed
+\
+             hint: kmsfs credentials create --principal root"
+                .to_owned()
+        })
     }
 
     fn options(&self) -> Result<Options> {
@@ -174,11 +191,16 @@ impl From<ServeError> for CliError {
     fn from(error: ServeError) -> Self {
         let what = error.to_string();
         match error {
-            ServeError::Listen { address, error } => {
-                Self::new(exit::LISTEN, what).hint(listening(&address, &error))
+            ServeError::Listen { address: Address::Tcp(address), error } => {
+                Self::new(exit::LISTEN, what).hint(listening(address, &error))
             }
+            ServeError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+                Self::new(exit::LISTEN, what).hint("end the server that listens there, or name another path with --unix")
+            }
+            ServeError::Listen { address: Address::Unix(path), error } => Self::of_system(exit::LISTEN, &path, &error),
             ServeError::NotASocket(path) => Self::new(exit::LISTEN, what)
                 .hint(format!("ls -l {} shows what it is: remove it, or name another path", path.display())),
+            ServeError::TlsFile(path, error) => Self::of_system(exit::USAGE, &path, &error),
             ServeError::Tls { .. } | ServeError::TlsPair(_) => Self::new(exit::USAGE, what).hint(
                 "--tls-cert takes a certificate chain and --tls-key its private key, both in PEM and not encrypted",
             ),
@@ -188,22 +210,16 @@ impl From<ServeError> for CliError {
 }
 
 /// What helps where an address cannot be listened on.
-fn listening(address: &str, error: &io::Error) -> String {
+fn listening(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse if address.starts_with('/') || !address.contains(':') => {
-            "end the server that listens there, or name another path with --unix".to_owned()
-        }
         io::ErrorKind::AddrInUse => {
-            let port = address.rsplit(':').next().unwrap_or_default();
+            let port = address.port();
             format!(
                 "ss -ltnp sport = :{port} shows who listens there; --listen 127.0.0.1:0 finds a free port"
             )
         }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are for root, and a socket needs a directory of yours: name another one"
-                .to_owned()
-        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for root: name another one".to_owned(),
         io::ErrorKind::AddrNotAvailable => "ip address shows the addresses of this machine".to_owned(),
-        _ => "name another address with --listen, or another path with --unix".to_owned(),
+        _ => "name another address with --listen".to_owned(),
     }
 }

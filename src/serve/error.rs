@@ -4,19 +4,23 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::Address;
+
 /// Why the server does not start, or ended.
 #[derive(Debug)]
 pub enum ServeError {
     /// The address cannot be listened on.
     Listen {
-        /// Which: `127.0.0.1:4599`, or the path of a socket.
-        address: String,
+        /// Which.
+        address: Address,
         /// Why.
         error: io::Error,
     },
     /// Something else is where the socket is to be.
     NotASocket(PathBuf),
-    /// The certificate or its key cannot be used.
+    /// The file of the certificate or of its key cannot be read.
+    TlsFile(PathBuf, io::Error),
+    /// The certificate or its key is not what it is to be.
     Tls {
         /// The file.
         file: PathBuf,
@@ -37,8 +41,9 @@ impl fmt::Display for ServeError {
                 _ => write!(f, "{address} cannot be listened on: {error}"),
             },
             Self::NotASocket(path) => write!(f, "{} is there, and is no socket", path.display()),
+            Self::TlsFile(file, error) => write!(f, "{}: {error}", file.display()),
             Self::Tls { file, why } => write!(f, "{}: {why}", file.display()),
-            Self::TlsPair(why) => write!(f, "the certificate and its key cannot be used: {why}"),
+            Self::TlsPair(why) => write!(f, "certificate and private key cannot be used: {why}"),
             Self::System(error) => write!(f, "the server cannot start: {error}"),
         }
     }

@@ -96,7 +96,7 @@ impl Listener {
     /// # Errors
     /// [`ServeError::Listen`], [`ServeError::NotASocket`].
     pub fn bind(address: &Address) -> Result<Self, ServeError> {
-        let failed = |error| ServeError::Listen { address: address.to_string(), error };
+        let failed = |error| ServeError::Listen { address: address.clone(), error };
         match address {
             Address::Tcp(address) => bind_tcp(*address).map(Self::Tcp).map_err(failed),
             Address::Unix(path) => {

@@ -1,5 +1,6 @@
 //! TLS: a certificate chain and its key, from PEM files.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::{ProtocolVersion, ServerConfig, ServerConnection, version};
+use tokio_rustls::rustls::{Error as TlsError, ProtocolVersion, ServerConfig, ServerConnection, version};
 
 use super::ServeError;
 
@@ -33,7 +34,10 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
     }
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unreadable(&files.key, &error, "private key"))?;
-    let pair = |error: tokio_rustls::rustls::Error| ServeError::TlsPair(error.to_string());
+    let pair = |error| match error {
+        TlsError::InconsistentKeys(_) => ServeError::TlsPair("they do not belong together".to_owned()),
+        error => ServeError::TlsPair(error.to_string()),
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .map_err(pair)?
@@ -45,12 +49,19 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
 }
 
 fn unreadable(file: &Path, error: &pem::Error, what: &str) -> ServeError {
-    let why = match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => format!("there is no {what} in it, or it is encrypted"),
-        error => format!("its PEM cannot be read: {error}"),
-    };
-    ServeError::Tls { file: file.to_owned(), why }
+    let file = file.to_owned();
+    match error {
+        pem::Error::Io(error) => {
+            let error =
+                error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+            ServeError::TlsFile(file, error)
+        }
+        pem::Error::NoItemsFound => {
+            ServeError::Tls { file, why: format!("there is no {what} in it, or it is encrypted") }
+        }
+        // What is wrong of it is told in bytes of the file, which may be those of a key.
+        _ => ServeError::Tls { file, why: "it is no PEM, or was cut off".to_owned() },
+    }
 }
 
 /// The version of TLS and the cipher suite of a connection, as CloudTrail names them.

@@ -10,6 +10,7 @@ use kmsfs::fuse::MountError;
 use kmsfs::kms::clock::ClockError;
 use kmsfs::kms::ring::StoreFailure;
 use kmsfs::kms::{AwsError, Cause};
+use kmsfs::serve::ServeError;
 use kmsfs::store::{AlarmError, CredentialError, HomeError};
 use kmsfs::volume::VolumeError;
 
@@ -220,6 +221,15 @@ table!(errors_of_aws_kms: AwsError {
     AwsError::UnknownOperation => Not("the command line knows the operations, and says so in words of its own"),
     AwsError::UnsupportedOperation => In("(UnsupportedOperationException) when calling the CreateKey operation"),
     AwsError::Validation => In("(ValidationException) when calling the"),
+});
+
+table!(errors_of_the_server: ServeError {
+    ServeError::Listen { .. } => In("127.0.0.9:4599 is in use"),
+    ServeError::NotASocket(_) => In("file is there, and is no socket"),
+    ServeError::TlsFile(..) => In("tls.crt: No such file"),
+    ServeError::Tls { .. } => In("there is no certificate in it"),
+    ServeError::TlsPair(_) => In("certificate and private key cannot be used"),
+    ServeError::System(_) => Not("a machine that gives no thread and no signal"),
 });
 
 #[test]

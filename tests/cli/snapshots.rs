@@ -51,6 +51,7 @@ sessions!(
     machine,
     mount,
     scrub,
+    serve,
     setup,
     slot,
     umount,

@@ -7,8 +7,7 @@ use crate::fixture::{Home, request, shared};
 #[test]
 fn without_a_signature_nothing_is_answered_but_how_the_server_is() {
     let server = Home::new().serve_signed(&[]);
-    let missing =
-        json!({"__type": "MissingAuthenticationTokenException", "message": "Missing Authentication Token"});
+    let missing = json!({"__type": "MissingAuthenticationTokenException", "message": "Request is missing Authentication Token"});
     server.call("ListKeys", json!({})).is_error(400, missing.clone());
     server.call("MakeCoffee", json!({})).is_error(400, missing.clone());
     server.connect().exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").is_error(400, missing.clone());
