@@ -65,8 +65,8 @@ pub fn region_of_scope(headers: &HeaderMap) -> Option<String> {
     let scope = scope.split([',', ' ']).next()?;
     // An access key id that holds a slash shifts what comes before.
     let mut parts = scope.rsplit('/');
-    let (_request, _service, region) = (parts.next()?, parts.next()?, parts.next()?);
-    is_region(region).then(|| region.to_owned())
+    let (end, _service, region) = (parts.next()?, parts.next()?, parts.next()?);
+    (end == "aws4_request" && is_region(region)).then(|| region.to_owned())
 }
 
 /// Whether a text can name a region: `us-east-1`.

@@ -98,8 +98,18 @@ async fn call(
         Err(ended) => return ended,
     };
     let Ok(_turn) = state.turn(operation).await else { return internal() };
-    let (state, connected) = (state.clone(), connected.clone());
-    // The service waits for disks, locks and mounts: it has threads of its own for that.
+    carry_out(state.clone(), connected.clone(), head, body, operation, id).await
+}
+
+/// The service waits for disks, locks and mounts: it has threads of its own for that. A panic there ends one request.
+async fn carry_out(
+    state: Arc<State>,
+    connected: Arc<Connected>,
+    head: Parts,
+    body: Zeroizing<Vec<u8>>,
+    operation: Option<Operation>,
+    id: Uuid,
+) -> Ended {
     let answered = tokio::task::spawn_blocking(move || {
         decide(&state, &connected, &head, &body, operation, id).unwrap_or_else(|ended| *ended)
     });
@@ -267,5 +277,99 @@ async fn metrics(state: &Arc<State>, peer: Peer) -> Answer {
     match tokio::task::spawn_blocking(move || asked.metrics.render(&*asked.backend)).await {
         Ok(text) => wire::text(StatusCode::OK, metrics::CONTENT_TYPE, text),
         Err(_) => wire::internal(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::kms::Kms;
+    use crate::serve::limits::Limits;
+    use crate::serve::{Backend, Credential, Options};
+
+    /// A home that is a bug.
+    struct Panics;
+
+    impl Backend for Panics {
+        fn account(&self) -> &str {
+            "000000000000"
+        }
+
+        fn region(&self) -> &str {
+            "us-east-1"
+        }
+
+        fn kms(&self, _: &str) -> Result<Arc<Kms>, KmsError> {
+            panic!("on purpose");
+        }
+
+        fn regions(&self) -> Result<Vec<(String, Arc<Kms>)>, KmsError> {
+            panic!("on purpose");
+        }
+
+        fn credential(&self, _: &str) -> Result<Option<Credential>, KmsError> {
+            panic!("on purpose");
+        }
+
+        fn mounts(&self) -> io::Result<usize> {
+            panic!("on purpose");
+        }
+    }
+
+    fn state(trust: Trust) -> Arc<State> {
+        let (limits, addresses) = (Limits::default(), Vec::new());
+        let options = Options { addresses, trust, tls: None, limits, metrics_for_all: false };
+        Arc::new(State::new(Arc::new(Panics), &options, None))
+    }
+
+    fn head(headers: &[(&'static str, &'static str)]) -> Parts {
+        let mut builder = Request::builder().method("POST").uri("/");
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_of_one_request() {
+        let state = state(Trust::Everybody);
+        let connected = Arc::new(Connected { peer: Peer::Local { uid: 0, pid: 1 }, tls: None });
+        for _ in 0..3 {
+            let (state, connected) = (state.clone(), connected.clone());
+            let head = head(&[]);
+            let ended = carry_out(
+                state,
+                connected,
+                head,
+                Zeroizing::default(),
+                Some(Operation::ListKeys),
+                Uuid::nil(),
+            );
+            let ended = ended.await;
+            assert_eq!(
+                (ended.answer.status(), ended.outcome),
+                (StatusCode::INTERNAL_SERVER_ERROR, "KMSInternalException")
+            );
+        }
+        assert_eq!(health(&state).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let metrics = metrics(&state, connected.peer).await;
+        assert_eq!(metrics.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_for_this_machine_unless_they_are_opened() {
+        let other = Peer::Ip([192, 0, 2, 1].into());
+        assert_eq!(metrics(&state(Trust::Signatures), other).await.status(), StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn a_body_that_grows_leaves_no_copy_and_loses_nothing() {
+        let mut bytes = Zeroizing::default();
+        for piece in [&b"abc"[..], &[b'x'; 5000], b"", b"end"] {
+            append(&mut bytes, piece);
+        }
+        assert_eq!((bytes.len(), &bytes[..3], &bytes[5003..]), (5006, &b"abc"[..], &b"end"[..]));
     }
 }

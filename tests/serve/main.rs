@@ -1,6 +1,7 @@
 //! `kmsfs serve` as clients meet it: a real process, real sockets, real mounts. One server answers all tests that leave it as it was.
 
 mod caller;
+mod document;
 mod ending;
 mod fixture;
 mod http;

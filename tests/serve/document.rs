@@ -1,0 +1,38 @@
+//! `docs/SERVE.md` says what is so.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kmsfs::serve::limits::{BODY_BYTES, CHANGES, HEAD_BYTES, HEADERS, Limits, OPERATIONS};
+
+use crate::fixture::shared;
+
+const DOCUMENT: &str = include_str!("../../docs/SERVE.md");
+
+#[test]
+fn the_documented_metrics_are_those_that_there_are() {
+    let text = shared().connect().exchange(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `kmsfs_")?.split('`').next());
+    let documented: BTreeSet<_> = rows.map(|name| format!("kmsfs_{name}")).collect();
+    assert_eq!(types.map(str::to_owned).collect::<BTreeSet<_>>(), documented);
+}
+
+#[test]
+fn the_documented_limits_are_those_of_the_code() {
+    assert_eq!((BODY_BYTES, HEAD_BYTES, HEADERS, OPERATIONS, CHANGES), (524_288, 65_536, 100, 64, 16));
+    let seconds = Duration::from_secs;
+    let limits = Limits { connections: 1024, client: seconds(10), idle: seconds(60), stop: seconds(20) };
+    assert_eq!(Limits::default(), limits);
+    for row in [
+        "| body of a request | 524,288 bytes |",
+        "| head of a request | about 65,536 bytes, 100 headers |",
+        "| 10 seconds each (`--timeout`) |",
+        "| 60 seconds (`--idle-timeout`) |",
+        "| connections | 1,024 (`--max-connections`),",
+        "| operations in work | 64, of them 16 that may change a key |",
+        "| requests in work when the server is stopped | 20 seconds |",
+    ] {
+        assert!(DOCUMENT.contains(row), "{row}");
+    }
+}
