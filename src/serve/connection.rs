@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 
 use super::limits::{HEAD_BYTES, HEADERS, NEW};
 use super::listen::{Accepted, Peer, Stream};
@@ -24,14 +25,33 @@ pub async fn serve(state: Arc<State>, accepted: Accepted, peer: Peer, _place: Ow
         (Accepted::Unix(stream), _) => converse(&state, stream, Connected { peer, tls: None }).await,
         (Accepted::Tcp(stream), None) => converse(&state, stream, Connected { peer, tls: None }).await,
         (Accepted::Tcp(stream), Some(acceptor)) => {
-            match tokio::time::timeout(state.limits.client, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
+            let Some(shaken) = shake_hands(&state, acceptor.accept(stream)).await else { return };
+            match shaken {
+                Ok(stream) => {
                     let tls = tls::details(stream.get_ref().1);
                     converse(&state, stream, Connected { peer, tls }).await;
                 }
-                Ok(Err(error)) => log::debug!("no TLS with {peer:?}: {error}"),
-                Err(_) => state.metrics.late(Late::Handshake),
+                Err(error) => log::debug!("no TLS with {peer:?}: {error}"),
             }
+        }
+    }
+}
+
+/// Waits for a handshake for as long as it may take; less where others wait for its place.
+async fn shake_hands<T>(state: &State, handshake: impl Future<Output = T>) -> Option<T> {
+    let begun = Instant::now();
+    let mut handshake = pin!(tokio::time::timeout(state.limits.client, handshake));
+    let mut stopping = state.stopping.subscribe();
+    loop {
+        tokio::select! {
+            outcome = handshake.as_mut() => {
+                return outcome.inspect_err(|_| state.metrics.late(Late::Handshake)).ok();
+            }
+            () = stopped(&mut stopping) => return None,
+            () = state.pressure.notified() => if begun.elapsed() > NEW {
+                state.metrics.late(Late::Pressure);
+                return None;
+            },
         }
     }
 }

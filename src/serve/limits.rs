@@ -15,6 +15,8 @@ pub const HEADERS: usize = 100;
 pub const OPERATIONS: usize = 64;
 /// Of these, operations that may change a key: one that waits for a mount to obey must not keep others from decrypting.
 pub const CHANGES: usize = 16;
+/// Looks at the home that need no signature (`/healthz`, `/metrics`) at a time: a mount that hangs makes one of them wait for seconds.
+pub const LOOKS: usize = 4;
 /// Connections that the kernel keeps for the server until it takes them.
 pub const BACKLOG: u32 = 1024;
 /// How long a connection that has just been made counts as new: where others wait, one that has not sent a request by then makes room.

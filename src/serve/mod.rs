@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 use crate::kms::{Kms, KmsError, Operation};
 
 pub use error::ServeError;
-use limits::{CHANGES, Limits, OPERATIONS};
+use limits::{CHANGES, LOOKS, Limits, OPERATIONS};
 pub use listen::Address;
 use metrics::Metrics;
 pub use server::{Options, serve};
@@ -110,6 +110,7 @@ struct State {
     pressure: Notify,
     operations: Arc<Semaphore>,
     changes: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl State {
@@ -126,11 +127,26 @@ impl State {
             pressure: Notify::new(),
             operations: Arc::new(Semaphore::new(OPERATIONS)),
             changes: Arc::new(Semaphore::new(CHANGES)),
+            looks: Arc::new(Semaphore::new(LOOKS)),
         }
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
         self.tls.read().clone()
+    }
+
+    /// Has a thread look at the home, once it is its turn; none where the look was a bug.
+    async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = self.looks.clone().acquire_owned().await.ok()?;
+        let state = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            look(&state)
+        });
+        looked.await.ok()
     }
 
     /// Waits until an operation may begin; it may work for as long as the answer is there.

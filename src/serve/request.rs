@@ -253,17 +253,15 @@ fn too_large() -> Ended {
 
 /// Whether the store can be read; whoever balances load asks that, without a signature.
 async fn health(state: &Arc<State>) -> Answer {
-    let asked = state.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        asked.backend.kms(asked.backend.region()).and_then(|kms| kms.current_ring().map(drop))
-    });
+    let looked = state
+        .look(|state| state.backend.kms(state.backend.region()).and_then(|kms| kms.current_ring().map(drop)));
     let (status, text) = match looked.await {
-        Ok(Ok(())) => (StatusCode::OK, "ok\n"),
-        Ok(Err(error)) => {
+        Some(Ok(())) => (StatusCode::OK, "ok\n"),
+        Some(Err(error)) => {
             log::error!("the store cannot be read: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n")
         }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n"),
     };
     wire::text(status, "text/plain; charset=utf-8", text.to_owned())
 }
@@ -273,10 +271,9 @@ async fn metrics(state: &Arc<State>, peer: Peer) -> Answer {
         let text = "metrics are for this machine; kmsfs serve --metrics-for-all opens them\n";
         return wire::text(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", text.to_owned());
     }
-    let asked = state.clone();
-    match tokio::task::spawn_blocking(move || asked.metrics.render(&*asked.backend)).await {
-        Ok(text) => wire::text(StatusCode::OK, metrics::CONTENT_TYPE, text),
-        Err(_) => wire::internal(),
+    match state.look(|state| state.metrics.render(&*state.backend)).await {
+        Some(text) => wire::text(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        None => wire::internal(),
     }
 }
 

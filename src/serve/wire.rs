@@ -202,3 +202,61 @@ pub fn identify(answer: &mut Answer, id: Uuid) {
         answer.headers_mut().insert("x-amzn-requestid", value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::vec((".*", inner), 0..8)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_a_body_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn what_is_json_is_read_as_json_is(value in json_value()) {
+            let text = value.to_string();
+            let read = read(text.as_bytes());
+            match &value {
+                Value::Object(_) => prop_assert_eq!(read.ok(), serde_json::from_str(&text).ok()),
+                _ => prop_assert_eq!(read.unwrap_err().error, AwsError::Serialization),
+            }
+        }
+    }
+
+    async fn parts(answer: Answer) -> (u16, Value) {
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn what_lies_beneath_the_service_is_not_told_to_clients() {
+        for cause in [Cause::Store, Cause::Tampered, Cause::Audit] {
+            let (status, body) = parts(failed(&KmsError::failed(cause, "/home/me/keys.db: no space"))).await;
+            assert_eq!((status, &body["__type"]), (500, &json!("KMSInternalException")));
+            assert!(!body.to_string().contains("keys.db"), "{body}");
+        }
+    }
+}

@@ -115,6 +115,17 @@ fn where_all_places_are_taken_idle_and_slow_connections_make_room() {
 }
 
 #[test]
+fn a_handshake_that_does_not_come_makes_room_as_well() {
+    let home = Home::new();
+    crate::tls::make_certificate(&home, "ec");
+    let server = home.serve(&["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--max-connections", "4"]);
+    let silent: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    let (answer, took) = time_of(|| crate::tls::exchange(&server, &[], &crate::tls::closing("ListKeys")));
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && took < Duration::from_secs(4), "{took:?}: {answer}");
+    drop(silent);
+}
+
+#[test]
 fn others_are_served_while_many_are_slow() {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let server = SERVER.get_or_init(|| Home::new().serve(&["--timeout", "5"]));

@@ -55,6 +55,44 @@ fn a_mount_follows_what_clients_do_before_they_have_their_answer() {
 }
 
 #[test]
+fn a_mount_that_does_not_confirm_is_named_and_holds_up_nobody_else() {
+    let server = Server::new();
+    let key = server.new_key();
+    let other = server.new_key();
+    server.ok("CreateAlias", json!({"AliasName": "alias/main", "TargetKeyId": key}));
+    let mount = Mount::new(&server);
+    fs::write(server.home.path("mnt/file"), "content").unwrap();
+    let status: serde_json::Value = serde_json::from_str(&server.home.ok(&["status", "--json"])).unwrap();
+    let daemon = status[0]["pid"].to_string();
+    let stop = |signal: &str| {
+        assert!(Command::new("kill").args(["-s", signal, &daemon]).status().unwrap().success())
+    };
+    stop("STOP");
+    let refused = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.call("DisableKey", json!({"KeyId": key})));
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            let answer = server.call("GenerateDataKey", json!({"KeyId": other, "KeySpec": "AES_256"}));
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        assert!(!waiting.is_finished());
+        waiting.join().unwrap()
+    });
+    stop("CONT");
+    let body = refused.json();
+    assert_eq!((refused.status, body["__type"].as_str()), (500, Some("KMSInternalException")));
+    let message = body["message"].as_str().unwrap();
+    assert!(
+        message.contains("is changed, and that stands, but the mount ")
+            && message.contains("/mnt did not confirm"),
+        "{message}"
+    );
+    let state = server.ok("DescribeKey", json!({"KeyId": key}))["KeyMetadata"]["KeyState"].clone();
+    assert_eq!(state, "Disabled");
+    assert_eq!(mount.read(), Err(Some(libc::ENOKEY)));
+}
+
+#[test]
 fn a_key_in_the_mount_is_used_by_clients_as_well() {
     let server = Server::new();
     let key = server.new_key();

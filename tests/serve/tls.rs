@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::fixture::{Home, Server, request};
 
 /// A key and a certificate for `localhost` and this machine's address.
-fn make_certificate(home: &Home, kind: &str) {
+pub fn make_certificate(home: &Home, kind: &str) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-newkey", kind])
         .args(["-pkeyopt", if kind == "ec" { "ec_paramgen_curve:P-256" } else { "rsa_keygen_bits:2048" }])
@@ -33,7 +33,7 @@ fn serve(kind: &str) -> Server {
 }
 
 /// One request over TLS; the client verifies the certificate.
-fn exchange(server: &Server, options: &[&str], bytes: &[u8]) -> String {
+pub fn exchange(server: &Server, options: &[&str], bytes: &[u8]) -> String {
     let mut client = Command::new("openssl")
         .args(["s_client", "-connect", &server.address, "-servername", "localhost", "-CAfile", "tls.crt"])
         .args(["-verify_return_error", "-verify_hostname", "localhost", "-quiet", "-ign_eof"])
@@ -48,7 +48,7 @@ fn exchange(server: &Server, options: &[&str], bytes: &[u8]) -> String {
     String::from_utf8_lossy(&client.wait_with_output().unwrap().stdout).into_owned()
 }
 
-fn closing(operation: &str) -> Vec<u8> {
+pub fn closing(operation: &str) -> Vec<u8> {
     let text = String::from_utf8(request(operation, "{}")).unwrap();
     text.replacen("\r\n", "\r\nconnection: close\r\n", 1).into_bytes()
 }
