@@ -42,7 +42,8 @@ impl Default for Limits {
         Self {
             connections: 1024,
             client: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            // Longer than clients keep an idle connection by themselves: else they would send into one that is just being ended.
+            idle: Duration::from_secs(120),
             stop: Duration::from_secs(20),
         }
     }

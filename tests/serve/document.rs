@@ -22,13 +22,13 @@ fn the_documented_metrics_are_those_that_there_are() {
 fn the_documented_limits_are_those_of_the_code() {
     assert_eq!((BODY_BYTES, HEAD_BYTES, HEADERS, OPERATIONS, CHANGES), (524_288, 65_536, 100, 64, 16));
     let seconds = Duration::from_secs;
-    let limits = Limits { connections: 1024, client: seconds(10), idle: seconds(60), stop: seconds(20) };
+    let limits = Limits { connections: 1024, client: seconds(10), idle: seconds(120), stop: seconds(20) };
     assert_eq!(Limits::default(), limits);
     for row in [
         "| body of a request | 524,288 bytes |",
         "| head of a request | about 65,536 bytes, 100 headers |",
         "| 10 seconds each (`--timeout`) |",
-        "| 60 seconds (`--idle-timeout`) |",
+        "| 120 seconds (`--idle-timeout`) |",
         "| connections | 1,024 (`--max-connections`),",
         "| operations in work | 64, of them 16 that may change a key |",
         "| requests in work when the server is stopped | 20 seconds |",
