@@ -1,5 +1,5 @@
 //! Fuzz targets for whatever reads bytes that others may have written: a file's header and sectors, a whole file, ciphertext blobs,
-//! import tokens, the records of a volume, and the rows of a key store.
+//! import tokens, the records of a volume, the rows of a key store, and requests of clients of the server.
 //!
 //! One program has all of them, since linking takes longer than a short run; `KMSFS_FUZZ_TARGET` says which one runs.
 //! Authentication would stop random bytes at once, so each target looks at its input twice: as it is, and sealed as somebody who
@@ -10,6 +10,7 @@
 mod blob;
 mod header;
 mod input;
+mod request;
 mod sealing;
 mod sector;
 mod store;
@@ -23,7 +24,7 @@ use std::sync::OnceLock;
 /// A target: looks at an input, and panics where an invariant does not hold.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 11] = [
     ("header", header::header),
     ("tag_sector", sector::tag_sector),
     ("index_page", sector::index_page),
@@ -34,6 +35,7 @@ const TARGETS: [(&str, Target); 10] = [
     ("default_key", volume::default_key),
     ("dirty_list", volume::dirty_list),
     ("store_rows", store::rows),
+    ("request", request::request),
 ];
 
 fn chosen() -> Target {

@@ -19,7 +19,7 @@ mod request;
 mod server;
 pub mod sigv4;
 mod tls;
-mod wire;
+pub mod wire;
 
 use std::fmt;
 use std::io;
