@@ -1,7 +1,6 @@
 //! What slow and hostile clients may take, and what others notice of them: nothing.
 
 use std::io::Write;
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,8 +126,7 @@ fn a_handshake_that_does_not_come_makes_room_as_well() {
 
 #[test]
 fn others_are_served_while_many_are_slow() {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    let server = SERVER.get_or_init(|| Home::new().serve(&["--timeout", "5"]));
+    let server = Home::new().serve(&["--timeout", "5"]);
     let slow: Vec<_> = (0..300)
         .map(|number| {
             let mut client = server.connect();
@@ -144,5 +142,4 @@ fn others_are_served_while_many_are_slow() {
     });
     assert!(took < Duration::from_secs(2), "{took:?}");
     drop(slow);
-    server.signal("TERM");
 }
