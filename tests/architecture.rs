@@ -35,6 +35,7 @@ const IMPORTERS: &[(&str, &[&str])] = &[
     ("aes_gcm", &["crypto"]),
     ("argon2", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
+    ("ed25519_dalek", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("ring", &["crypto"]),
     ("rsa", &["crypto"]),

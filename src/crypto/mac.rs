@@ -1,7 +1,8 @@
-//! HMAC-SHA256 (RFC 2104) with a key schedule that is computed once.
+//! HMAC (RFC 2104): HMAC-SHA256 with a key schedule that is computed once, and HMAC of a chosen hash function for keys of users.
 
 use aws_lc_rs::hmac;
 
+use super::hash::HashFunction;
 use super::{AuthenticationFailed, KEY_LEN, Secret};
 
 /// Bytes in an HMAC-SHA256.
@@ -42,6 +43,17 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 
+/// The HMAC of `message` under a key of any length.
+pub fn tag(hash: HashFunction, key: &[u8], message: &[u8]) -> Vec<u8> {
+    let algorithm = match hash {
+        HashFunction::Sha224 => hmac::HMAC_SHA224,
+        HashFunction::Sha256 => hmac::HMAC_SHA256,
+        HashFunction::Sha384 => hmac::HMAC_SHA384,
+        HashFunction::Sha512 => hmac::HMAC_SHA512,
+    };
+    hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
+}
+
 impl std::fmt::Debug for MacKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("MacKey(..)")
@@ -61,6 +73,27 @@ mod tests {
         other.update(b"one and two");
         let ours = MacKey::new(&key).sign(&[b"one ", b"and ", b"two"]);
         assert_eq!(ours.as_slice(), other.finalize().into_bytes().as_slice());
+    }
+
+    /// RFC 4231, 4.2 and 4.7: a key of 20 bytes, and one that is longer than a block.
+    #[test]
+    fn tags_are_those_of_rfc_4231() {
+        let begins = |hash: HashFunction, key: &[u8], message: &[u8]| {
+            let tag = tag(hash, key, message);
+            assert_eq!(tag.len(), hash.digest_len());
+            tag[..4].to_vec()
+        };
+        let (short, long) = ([0x0b; 20], [0xaa; 131]);
+        let larger = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        for (hash, one, two) in [
+            (HashFunction::Sha224, [0x89, 0x6f, 0xb1, 0x12], [0x95, 0xe9, 0xa0, 0xdb]),
+            (HashFunction::Sha256, [0xb0, 0x34, 0x4c, 0x61], [0x60, 0xe4, 0x31, 0x59]),
+            (HashFunction::Sha384, [0xaf, 0xd0, 0x39, 0x44], [0x4e, 0xce, 0x08, 0x44]),
+            (HashFunction::Sha512, [0x87, 0xaa, 0x7c, 0xde], [0x80, 0xb2, 0x42, 0x63]),
+        ] {
+            assert_eq!(begins(hash, &short, b"Hi There"), one, "{hash:?}");
+            assert_eq!(begins(hash, &long, larger), two, "{hash:?}");
+        }
     }
 
     #[test]

@@ -5,16 +5,21 @@
 //!
 //! Two implementations of AES-256-GCM are used: [`aead`] (RustCrypto) seals and wraps keys, [`content`]
 //! (AWS-LC) encrypts file content, where throughput counts. Each is checked against the other in tests. So are the two
-//! implementations of RSA in [`transport`].
+//! implementations of RSA in [`transport`] and [`oaep`].
 
 pub mod aead;
+pub mod agree;
 pub mod content;
 pub mod hash;
 pub mod kdf;
+pub mod keywrap;
 pub mod mac;
+pub mod oaep;
+pub mod pair;
 pub mod password;
 pub mod rng;
 mod secret;
+pub mod sign;
 pub mod transport;
 pub mod wrap;
 

@@ -29,6 +29,17 @@ pub enum Modulus {
     Bits4096,
 }
 
+impl Modulus {
+    /// How many bits.
+    pub const fn bits(self) -> usize {
+        match self {
+            Self::Bits2048 => 2048,
+            Self::Bits3072 => 3072,
+            Self::Bits4096 => 4096,
+        }
+    }
+}
+
 /// How the wrapped bytes are padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Padding {
