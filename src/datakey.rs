@@ -97,6 +97,8 @@ pub enum DataKeyError {
     Unreachable(String),
     /// The named key or alias does not exist.
     NotFound(String),
+    /// The CMK is of a kind that no file can have: which one.
+    WrongKind(KeyArn, String),
     /// The key store or the audit log failed; nothing was given.
     Failed(String),
 }
@@ -119,6 +121,9 @@ impl fmt::Display for DataKeyError {
             Self::Inauthentic => f.write_str("the wrapped data key does not authenticate"),
             Self::Unreachable(why) => write!(f, "the key service does not answer: {why}"),
             Self::NotFound(name) => write!(f, "key {name:?} is not found"),
+            Self::WrongKind(key, kind) => {
+                write!(f, "{key} is a key of {kind}, and files take symmetric keys for encryption")
+            }
             Self::Failed(why) => write!(f, "the key service failed: {why}"),
         }
     }
@@ -141,10 +146,10 @@ pub enum Incident {
 ///
 /// Each call that answers a data key has been recorded in the audit log before it returns (rule AUD-1).
 pub trait DataKeys: Send + Sync {
-    /// Resolves a key id, ARN, alias or alias ARN to the ARN of an existing CMK, whatever its state.
+    /// Resolves a key id, ARN, alias or alias ARN to the ARN of an existing CMK that files can have, whatever its state.
     ///
     /// # Errors
-    /// [`DataKeyError::NotFound`], [`DataKeyError::Failed`].
+    /// [`DataKeyError::NotFound`], [`DataKeyError::WrongKind`], [`DataKeyError::Failed`].
     fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError>;
 
     /// The CMK that `key` names, by what was last read of the key store, without looking whether that has changed: a hint, which

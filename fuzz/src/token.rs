@@ -38,6 +38,6 @@ pub fn import_token(data: &[u8]) {
     let aad = [b"kmsfs import token v1".as_slice(), &header].concat();
     let sealed = aead::seal(&secret(), &aad, input.0);
     if tokens.read(&[header, sealed].concat(), key).is_ok() {
-        assert!(codes.iter().all(|code| (1..=3).contains(code)));
+        assert!((1..=5).contains(&codes[0]) && (1..=3).contains(&codes[1]));
     }
 }

@@ -238,6 +238,9 @@ impl From<DataKeyError> for CliError {
             DataKeyError::Inauthentic => {
                 Self::new(exit::KEY, what).hint("kmsfs keys lists the keys of the home and their states")
             }
+            DataKeyError::WrongKind(..) => Self::new(exit::KEY, what).hint(
+                "kmsfs kms create-key without --key-spec makes a key for files; kmsfs keys shows the kinds",
+            ),
             DataKeyError::Unreachable(_) | DataKeyError::Failed(_) => {
                 Self::new(exit::HOME, what).hint(STORE_FAILED)
             }

@@ -16,6 +16,7 @@ use super::{done, home, print, print_json, table};
 use crate::datakey::KeyArn;
 use crate::kms::key::{Key, KeyManager, Tombstone};
 use crate::kms::ring::Keyring;
+use crate::kms::{KeySpec, KeyUsage};
 use crate::store::Home;
 use crate::store::audit::usage::Uses;
 use crate::volume::Volume;
@@ -46,6 +47,9 @@ struct Listed {
     arn: String,
     state: String,
     origin: Option<&'static str>,
+    /// What it is of, and what for.
+    spec: Option<&'static str>,
+    usage: Option<&'static str>,
     manager: Option<&'static str>,
     version: Option<u32>,
     versions: usize,
@@ -154,6 +158,8 @@ fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, use
         arn,
         state: record.state.name().to_owned(),
         origin: Some(record.origin.name()),
+        spec: Some(record.spec.name()),
+        usage: Some(record.usage.name()),
         manager: (record.manager == KeyManager::Aws).then(|| record.manager.name()),
         version: key.current().map(|material| material.version),
         versions: key.materials.len(),
@@ -177,6 +183,8 @@ fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed 
         arn: tombstone.arn.to_string(),
         state: "Deleted".to_owned(),
         origin: None,
+        spec: None,
+        usage: None,
         manager: None,
         version: None,
         versions: 0,
@@ -194,8 +202,22 @@ fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed 
 }
 
 /// The columns.
-const HEAD: [&str; 10] =
-    ["ALIAS", "KEY ID", "STATE", "ORIGIN", "VERSION", "NEXT ROTATION", "ENDS", "FILES", "BYTES", "LAST USED"];
+const HEAD: [&str; 11] = [
+    "ALIAS",
+    "KEY ID",
+    "STATE",
+    "KIND",
+    "ORIGIN",
+    "VERSION",
+    "NEXT ROTATION",
+    "ENDS",
+    "FILES",
+    "BYTES",
+    "LAST USED",
+];
+
+/// The column of kinds.
+const KIND: usize = 3;
 
 fn people(keys: &[Listed], colours: bool) -> String {
     let or_dash =
@@ -207,6 +229,7 @@ fn people(keys: &[Listed], colours: bool) -> String {
             or_dash(Some(key.aliases.join(","))),
             key.key_id.clone(),
             format!("{}{mark}", key.state),
+            or_dash(kind(key)),
             or_dash(key.origin.map(str::to_owned)),
             or_dash(key.version.map(|version| version.to_string())),
             or_dash(day(&key.next_rotation)),
@@ -216,8 +239,30 @@ fn people(keys: &[Listed], colours: bool) -> String {
             or_dash(key.last_use.as_ref().map(|last| last.time.clone())),
         ]
     });
-    let table = table::table(&std::iter::once(HEAD.map(str::to_owned)).chain(rows).collect::<Vec<_>>());
+    let mut rows: Vec<Vec<String>> =
+        std::iter::once(HEAD.map(str::to_owned)).chain(rows).map(Vec::from).collect();
+    if are_symmetric(keys) {
+        rows.iter_mut().for_each(|row| drop(row.remove(KIND)));
+    }
+    let table = table::table(&rows);
     if colours { coloured(&table, keys) } else { table }
+}
+
+/// The spec, and what it is used for where that is not said already.
+fn kind(key: &Listed) -> Option<String> {
+    let spec = key.spec?;
+    Some(match KeyUsage::from_name(key.usage?)? {
+        KeyUsage::EncryptDecrypt if spec == KeySpec::SymmetricDefault.name() => "symmetric".to_owned(),
+        KeyUsage::EncryptDecrypt => format!("{spec} encrypt"),
+        KeyUsage::SignVerify => format!("{spec} sign"),
+        KeyUsage::KeyAgreement => format!("{spec} agree"),
+        KeyUsage::GenerateVerifyMac => spec.to_owned(),
+    })
+}
+
+/// Whether all keys are of the one kind that files have: it is not told then.
+fn are_symmetric(keys: &[Listed]) -> bool {
+    keys.iter().filter_map(|key| key.spec).all(|spec| spec == KeySpec::SymmetricDefault.name())
 }
 
 /// Has states stand out (`ECMA-48`, SGR): green what works, yellow what does not now, red what ends.

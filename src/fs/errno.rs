@@ -79,7 +79,8 @@ impl FsError {
                 DataKeyError::Unusable(..)
                 | DataKeyError::Denied(_)
                 | DataKeyError::Unreachable(_)
-                | DataKeyError::NotFound(_),
+                | DataKeyError::NotFound(_)
+                | DataKeyError::WrongKind(..),
             ) => Level::Info,
             Self::File { .. } | Self::Volume(_) => Level::Error,
         }
@@ -95,6 +96,8 @@ fn key_errno(error: &DataKeyError) -> Errno {
         DataKeyError::Unreachable(_) => Errno::REMOTEIO,
         // The directory's default key does not exist: "Required key not available".
         DataKeyError::NotFound(_) => Errno::NOKEY,
+        // It never will.
+        DataKeyError::WrongKind(..) => Errno::INVAL,
         DataKeyError::Failed(_) => Errno::IO,
     }
 }

@@ -75,7 +75,8 @@ fn refusal(error: &FsError) -> FileRefusal {
             DataKeyError::Unusable(..)
             | DataKeyError::Denied(_)
             | DataKeyError::Unreachable(_)
-            | DataKeyError::NotFound(_),
+            | DataKeyError::NotFound(_)
+            | DataKeyError::WrongKind(..),
         ) => Reason::Key,
         FsError::File { error, .. } if error.is_damage() => Reason::Damaged,
         FsError::Busy(_) => Reason::Busy,

@@ -5,8 +5,10 @@
 //! (CreateKey, ListKeys, ListAliases, ListRetirableGrants, GenerateRandom) are IAM's to allow on AWS; there is no IAM here, and every
 //! principal of the account may.
 
+use super::api::crypto::SYMMETRIC;
 use super::grant::GrantRecord;
 use super::key::Key;
+pub use super::policy::Asked;
 use super::policy::{Ask, Context, Decision, Who};
 use super::ring::Keyring;
 use super::{AwsError, Caller, KmsError, Operation, Via};
@@ -18,17 +20,38 @@ pub struct Act<'a> {
     action: &'static str,
     context: Context<'a>,
     bypasses_lockout_check: Option<bool>,
+    asked: Asked,
 }
 
 impl<'a> Act<'a> {
     /// An operation without an encryption context.
     pub const fn of(operation: Operation) -> Self {
-        Self { action: operation.name(), context: Context::None, bypasses_lockout_check: None }
+        Self {
+            action: operation.name(),
+            context: Context::None,
+            bypasses_lockout_check: None,
+            asked: Asked::NOTHING,
+        }
     }
 
     /// A cryptographic operation, by the name of its permission.
     pub const fn with_context(action: &'static str, context: &'a EncryptionContext) -> Self {
-        Self { action, context: Context::Given(context), bypasses_lockout_check: None }
+        Self { action, context: Context::Given(context), bypasses_lockout_check: None, asked: Asked::NOTHING }
+    }
+
+    /// The same, where more of the request is known.
+    pub const fn asking(self, asked: Asked) -> Self {
+        Self { asked, ..self }
+    }
+
+    /// What is known of the request.
+    pub const fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    /// The same with an encryption algorithm.
+    pub const fn encrypting(self, algorithm: &'static str) -> Self {
+        self.asking(Asked { encryption_algorithm: Some(algorithm), ..self.asked })
     }
 
     /// PutKeyPolicy, with the flag that skips the check.
@@ -36,16 +59,28 @@ impl<'a> Act<'a> {
         Self { bypasses_lockout_check: Some(bypasses_lockout_check), ..Self::of(Operation::PutKeyPolicy) }
     }
 
-    fn ask(self, ring: &'a Keyring, arn: &'a str, who: Who<'a>, for_file: bool) -> Ask<'a> {
-        let Self { action, context, bypasses_lockout_check } = self;
+    fn ask(self, ring: &'a Keyring, key: &Key, arn: &'a str, who: Who<'a>, for_file: bool) -> Ask<'a> {
+        let Self { action, context, bypasses_lockout_check, asked } = self;
         let region = &ring.namespace().region;
-        Ask { who, action, resource: arn, region, for_file, context, bypasses_lockout_check }
+        let (key_spec, key_usage) = (key.record.spec.name(), key.record.usage.name());
+        Ask {
+            who,
+            action,
+            resource: arn,
+            key_spec,
+            key_usage,
+            region,
+            for_file,
+            context,
+            bypasses_lockout_check,
+            asked,
+        }
     }
 }
 
 /// The permission to open data keys: without it a key is of no use to a user of a mount.
 const DECRYPT: Act<'static> =
-    Act { action: Operation::Decrypt.name(), context: Context::Unknown, bypasses_lockout_check: None };
+    Act { context: Context::Unknown, ..Act::of(Operation::Decrypt) }.encrypting(SYMMETRIC);
 
 /// Whether `caller` may do `act` with `key`.
 ///
@@ -113,7 +148,7 @@ fn asking(
     let arn = ring.namespace().key_arn(key.record.id);
     let who = Who::Known { arn: &caller.principal, account: &ring.namespace().account };
     let action = act.action;
-    let because = match decide(&act.ask(ring, arn.as_str(), who, is_for_file(&caller.via))) {
+    let because = match decide(&act.ask(ring, key, arn.as_str(), who, is_for_file(&caller.via))) {
         Decision::Allowed => return Ok(()),
         Decision::Denied => "with an explicit deny in a resource-based policy".to_owned(),
         Decision::NotAllowed => format!("because no resource-based policy allows the kms:{action} action"),
@@ -129,7 +164,8 @@ pub fn anybody_may_decrypt(ring: &Keyring, key: &Key, users: Option<&str>) -> bo
     let Some(policy) = &key.record.policy else { return true };
     let arn = ring.namespace().key_arn(key.record.id);
     let account = &ring.namespace().account;
-    let may = |who: Who<'_>| decide(key, &DECRYPT.ask(ring, arn.as_str(), who, true)) == Decision::Allowed;
+    let may =
+        |who: Who<'_>| decide(key, &DECRYPT.ask(ring, key, arn.as_str(), who, true)) == Decision::Allowed;
     let known = |arn: &str| may(Who::Known { arn, account });
     if let Some(user) = users {
         return known(user);

@@ -40,12 +40,16 @@ pub enum AwsError {
     InvalidImportToken,
     /// The key's usage does not fit the operation.
     InvalidKeyUsage,
+    /// A message authentication code that is not that of the message.
+    InvalidMac,
     /// A page marker that this service did not give out.
     InvalidMarker,
     /// The service itself failed.
     Internal,
     /// The key's state does not permit the operation.
     InvalidState,
+    /// A signature that is not one of the message.
+    InvalidSignature,
     /// A quota is used up.
     LimitExceeded,
     /// A key policy that cannot be obeyed, or that would lock out who puts it.
@@ -86,9 +90,11 @@ impl AwsError {
             Self::InvalidCiphertext => "InvalidCiphertextException",
             Self::InvalidImportToken => "InvalidImportTokenException",
             Self::InvalidKeyUsage => "InvalidKeyUsageException",
+            Self::InvalidMac => "KMSInvalidMacException",
             Self::InvalidMarker => "InvalidMarkerException",
             Self::Internal => "KMSInternalException",
             Self::InvalidState => "KMSInvalidStateException",
+            Self::InvalidSignature => "KMSInvalidSignatureException",
             Self::LimitExceeded => "LimitExceededException",
             Self::MalformedPolicyDocument => "MalformedPolicyDocumentException",
             Self::NotAuthorized => "NotAuthorizedException",

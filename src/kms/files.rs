@@ -7,12 +7,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::access::{self, Act};
-use super::api::crypto::{RE_ENCRYPT_FROM, RE_ENCRYPT_TO, open, seal};
+use super::api::crypto::{RE_ENCRYPT_FROM, RE_ENCRYPT_TO, open, seal, symmetric};
 use super::api::{self, Context};
 use super::audit::{AuditEvent, Parameters, Scene};
+use super::key::Key;
 use super::reference::{self, Form};
 use super::ring::Keyring;
 use super::service::scene_of;
+use super::spec::KeyKind;
 use super::{AwsError, Caller, Kms, KmsError, Operation, Via};
 use crate::context::EncryptionContext;
 use crate::datakey::{Asker, DataKey, DataKeyError, DataKeys, Incident, KeyArn, Usability, WrappedDataKey};
@@ -115,7 +117,8 @@ impl DataKeys for FileKeys {
         let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
         let explained = |error| explain(&ring, self.only(), key, &error);
         let found = reference::find(&ring, key, Form::Any).map_err(explained)?;
-        Ok(ring.namespace().key_arn(found.record.id))
+        let arn = ring.namespace().key_arn(found.record.id);
+        if found.record.spec.kind() == KeyKind::Symmetric { Ok(arn) } else { Err(wrong_kind(arn, found)) }
     }
 
     fn last_known(&self, key: &str) -> Option<KeyArn> {
@@ -133,7 +136,7 @@ impl DataKeys for FileKeys {
         self.make_managed_if_named(key)?;
         self.recorded(Operation::GenerateDataKey, asker, parameters(key, context), |cx| {
             let data_key = DataKey::random();
-            let act = Act::with_context(cx.operation.name(), context);
+            let act = symmetric(cx.operation.name(), context);
             let wrapped = wrap(cx, key, act, context, &data_key)?;
             Ok((data_key, wrapped))
         })
@@ -159,7 +162,7 @@ impl DataKeys for FileKeys {
     ) -> Result<(), DataKeyError> {
         let key = wrapped.key.as_str();
         self.recorded(Operation::Decrypt, asker, parameters(key, context), |cx| {
-            let act = Act::with_context(cx.operation.name(), context);
+            let act = symmetric(cx.operation.name(), context);
             cx.key_for(key, Form::IdOrArn, act).map(|_| ()).map_err(about(key))
         })
     }
@@ -176,7 +179,7 @@ impl DataKeys for FileKeys {
         let parameters = move_parameters(wrapped.key.as_str(), to, context);
         self.recorded(Operation::ReEncrypt, asker, Parameters::Read(&parameters), |cx| {
             let data_key = unwrap(cx, wrapped, RE_ENCRYPT_FROM, context)?;
-            wrap(cx, to, Act::with_context(RE_ENCRYPT_TO, context), context, &data_key)
+            wrap(cx, to, symmetric(RE_ENCRYPT_TO, context), context, &data_key)
         })
     }
 
@@ -231,6 +234,11 @@ fn unwrap(
         .ok_or_else(|| about(name)(KmsError::bare(AwsError::InvalidCiphertext)))
 }
 
+fn wrong_kind(arn: KeyArn, key: &Key) -> DataKeyError {
+    let (spec, usage) = (key.record.spec.name(), key.record.usage.name());
+    DataKeyError::WrongKind(arn, format!("{spec} for {usage}"))
+}
+
 /// What a key permits of files, whose data keys `only` that principal can ask for, or any; a tombstone says that it was deleted.
 fn usability(ring: &Keyring, only: Option<&str>, key: &KeyArn) -> Usability {
     let Some(id) = ring.namespace().key_id_of(key) else { return Usability::Unknown };
@@ -265,6 +273,10 @@ fn explain(ring: &Keyring, only: Option<&str>, key: &str, error: &KmsError) -> D
         AwsError::AccessDenied | AwsError::NotAuthorized => {
             DataKeyError::Denied(error.message.clone().unwrap_or_default())
         }
+        AwsError::InvalidKeyUsage => match reference::find(ring, key, Form::Any) {
+            Ok(found) => wrong_kind(arn, found),
+            Err(_) => DataKeyError::Failed(error.to_string()),
+        },
         AwsError::Internal => DataKeyError::Failed(error.words()),
         AwsError::AlreadyExists
         | AwsError::Conflict
@@ -277,7 +289,8 @@ fn explain(ring: &Keyring, only: Option<&str>, key: &str, error: &KmsError) -> D
         | AwsError::InvalidImportToken
         | AwsError::InvalidGrantId
         | AwsError::InvalidGrantToken
-        | AwsError::InvalidKeyUsage
+        | AwsError::InvalidMac
+        | AwsError::InvalidSignature
         | AwsError::InvalidMarker
         | AwsError::LimitExceeded
         | AwsError::MalformedPolicyDocument

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::Operation;
 use super::id::{GrantId, KeyId};
 use super::policy::{Ask, Context, NamedPrincipal, Principal, Who};
+use super::spec::{self, KeyKind, KeySpec, KeyUsage};
 use crate::clock::Timestamp;
 use crate::context::EncryptionContext;
 use crate::crypto::rng;
@@ -41,17 +43,6 @@ impl GrantOperation {
         "Encapsulate",
         "Decapsulate",
     ];
-    /// Those of other keys than symmetric ones for encryption.
-    const OF_OTHER_KEYS: [&str; 8] = [
-        "Sign",
-        "Verify",
-        "GetPublicKey",
-        "GenerateMac",
-        "VerifyMac",
-        "DeriveSharedSecret",
-        "Encapsulate",
-        "Decapsulate",
-    ];
 
     /// The operation of that name.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -63,9 +54,19 @@ impl GrantOperation {
         self.0
     }
 
-    /// Whether a symmetric key for encryption, and so every key here, has it.
-    pub fn is_of_symmetric_keys(self) -> bool {
-        !Self::OF_OTHER_KEYS.contains(&self.0)
+    /// Whether a key of `spec` that is used for `usage` has it.
+    pub fn is_of(self, spec: KeySpec, usage: KeyUsage) -> bool {
+        let operation = match self.0 {
+            "ReEncryptFrom" | "ReEncryptTo" => Operation::ReEncrypt,
+            "GetPublicKey" => return spec.kind() == KeyKind::Asymmetric,
+            name => match Operation::from_name(name) {
+                Some(operation) => operation,
+                // Encapsulate and Decapsulate are of keys that are not here.
+                None => return false,
+            },
+        };
+        let fits_kind = !spec::is_for_symmetric_alone(operation) || spec.kind() == KeyKind::Symmetric;
+        fits_kind && spec::is_for(operation, usage)
     }
 }
 

@@ -10,12 +10,15 @@
 //!
 //! The date is milliseconds since 1970, big-endian. All in front of the sealed bytes is their associated data.
 
-use crate::clock::Timestamp;
-use crate::crypto::transport::{self, Modulus, Padding, TransportKey};
-use crate::crypto::{KEY_LEN, Secret, aead};
+use zeroize::Zeroizing;
 
 use super::id::KeyId;
-use super::material::BackingKey;
+use super::material::Material;
+use super::spec::{Content, KeySpec};
+use crate::clock::Timestamp;
+use crate::crypto::pair::PairKind;
+use crate::crypto::transport::{self, Modulus, Padding, TransportKey};
+use crate::crypto::{AuthenticationFailed, KEY_LEN, Secret, aead, keywrap};
 
 /// What a token begins with: the name of what it is, and the version of its layout.
 const MAGIC: [u8; 4] = *b"kmt\x01";
@@ -33,11 +36,37 @@ pub enum WrappingAlgorithm {
     OaepSha1,
     /// `RSAES_PKCS1_V1_5`: only where the home permits it.
     Pkcs1V15,
+    /// `RSA_AES_KEY_WRAP_SHA_256`: RSA wraps an AES key, which wraps the material. For private keys, which may be too long for RSA.
+    KeyWrapSha256,
+    /// `RSA_AES_KEY_WRAP_SHA_1`.
+    KeyWrapSha1,
 }
 
 impl WrappingAlgorithm {
-    /// Every algorithm that wraps a symmetric key.
-    pub const ALL: [Self; 3] = [Self::OaepSha256, Self::OaepSha1, Self::Pkcs1V15];
+    /// Every algorithm.
+    pub const ALL: [Self; 5] =
+        [Self::OaepSha256, Self::OaepSha1, Self::Pkcs1V15, Self::KeyWrapSha256, Self::KeyWrapSha1];
+
+    /// Whether it wraps material of a key of `spec`, under a wrapping key of `wrapping` ("Importing key material: wrapping algorithms", AWS
+    /// KMS Developer Guide).
+    pub const fn suits(self, spec: KeySpec, wrapping: WrappingKeySpec) -> bool {
+        match (self, spec.content()) {
+            (Self::OaepSha256 | Self::OaepSha1, Content::Backing | Content::Mac { .. }) => true,
+            (Self::Pkcs1V15, Content::Backing) => true,
+            (Self::KeyWrapSha256 | Self::KeyWrapSha1, Content::Backing | Content::Mac { .. }) => false,
+            (Self::Pkcs1V15, Content::Mac { .. } | Content::Pair(_)) => false,
+            (Self::OaepSha256 | Self::OaepSha1, Content::Pair(PairKind::Rsa(_))) => false,
+            // It is too long.
+            (Self::OaepSha256 | Self::OaepSha1, Content::Pair(PairKind::P521)) => {
+                !matches!(wrapping, WrappingKeySpec::Rsa2048)
+            }
+            (
+                Self::OaepSha256 | Self::OaepSha1,
+                Content::Pair(PairKind::P256 | PairKind::P384 | PairKind::Secp256k1 | PairKind::Ed25519),
+            ) => true,
+            (Self::KeyWrapSha256 | Self::KeyWrapSha1, Content::Pair(_)) => true,
+        }
+    }
 
     /// AWS's name for it.
     pub const fn name(self) -> &'static str {
@@ -45,6 +74,8 @@ impl WrappingAlgorithm {
             Self::OaepSha256 => "RSAES_OAEP_SHA_256",
             Self::OaepSha1 => "RSAES_OAEP_SHA_1",
             Self::Pkcs1V15 => "RSAES_PKCS1_V1_5",
+            Self::KeyWrapSha256 => "RSA_AES_KEY_WRAP_SHA_256",
+            Self::KeyWrapSha1 => "RSA_AES_KEY_WRAP_SHA_1",
         }
     }
 
@@ -58,13 +89,15 @@ impl WrappingAlgorithm {
             Self::OaepSha256 => 1,
             Self::OaepSha1 => 2,
             Self::Pkcs1V15 => 3,
+            Self::KeyWrapSha256 => 4,
+            Self::KeyWrapSha1 => 5,
         }
     }
 
     const fn padding(self) -> Padding {
         match self {
-            Self::OaepSha256 => Padding::OaepSha256,
-            Self::OaepSha1 => Padding::OaepSha1,
+            Self::OaepSha256 | Self::KeyWrapSha256 => Padding::OaepSha256,
+            Self::OaepSha1 | Self::KeyWrapSha1 => Padding::OaepSha1,
             Self::Pkcs1V15 => Padding::Pkcs1V15,
         }
     }
@@ -162,14 +195,14 @@ impl TokenKey {
         let (of, rest) = rest.split_first_chunk::<{ KeyId::LEN }>().ok_or(InvalidToken)?;
         let [algorithm, spec, date @ ..] = rest else { return Err(InvalidToken) };
         let algorithm = WrappingAlgorithm::ALL.into_iter().find(|known| known.code() == *algorithm);
-        let is_known = WrappingKeySpec::ALL.into_iter().any(|known| known.code() == *spec);
+        let spec = WrappingKeySpec::ALL.into_iter().find(|known| known.code() == *spec);
         let date = i64::from_be_bytes(date.try_into().map_err(|_| InvalidToken)?);
-        match (algorithm, TransportKey::from_pkcs8(&private)) {
-            (Some(algorithm), Some(private)) if is_known && *of == *key.as_bytes() => {
-                Ok(ImportToken { algorithm, valid_to: Timestamp::from_millis(date), private })
-            }
-            (Some(_) | None, Some(_) | None) => Err(InvalidToken),
+        if *of != *key.as_bytes() {
+            return Err(InvalidToken);
         }
+        let private = TransportKey::from_pkcs8(&private).ok_or(InvalidToken)?;
+        let (algorithm, spec) = (algorithm.ok_or(InvalidToken)?, spec.ok_or(InvalidToken)?);
+        Ok(ImportToken { algorithm, spec, valid_to: Timestamp::from_millis(date), private })
     }
 }
 
@@ -181,6 +214,7 @@ pub struct InvalidToken;
 #[derive(Debug)]
 pub struct ImportToken {
     algorithm: WrappingAlgorithm,
+    spec: WrappingKeySpec,
     valid_to: Timestamp,
     private: TransportKey,
 }
@@ -190,8 +224,8 @@ pub struct ImportToken {
 pub enum NotUnwrapped {
     /// It does not open.
     Closed,
-    /// It opens, and what is in it has not the length of a key: that many bytes.
-    Length(usize),
+    /// It opens, and what is in it is no material of the key's spec: that many bytes.
+    Unfit(usize),
 }
 
 impl ImportToken {
@@ -200,18 +234,37 @@ impl ImportToken {
         self.valid_to
     }
 
-    /// The key that `wrapped` holds.
+    /// The material of a key of `spec` that `wrapped` holds.
     ///
     /// # Errors
     /// [`NotUnwrapped`]. With `RSAES_PKCS1_V1_5` a wrong length is `Closed`, too: a bad padding looks like that (see
     /// [`TransportKey::unwrap`]), and to tell them apart would open every material that was ever wrapped so.
-    pub fn unwrap(&self, wrapped: &[u8]) -> Result<BackingKey, NotUnwrapped> {
-        let opened =
-            self.private.unwrap(self.algorithm.padding(), wrapped).map_err(|_| NotUnwrapped::Closed)?;
-        BackingKey::from_slice(&opened).ok_or(match self.algorithm {
-            WrappingAlgorithm::OaepSha256 | WrappingAlgorithm::OaepSha1 => NotUnwrapped::Length(opened.len()),
+    pub fn unwrap(&self, spec: KeySpec, wrapped: &[u8]) -> Result<Material, NotUnwrapped> {
+        let opened = match self.algorithm {
+            WrappingAlgorithm::OaepSha256 | WrappingAlgorithm::OaepSha1 | WrappingAlgorithm::Pkcs1V15 => {
+                self.private.unwrap(self.algorithm.padding(), wrapped)
+            }
+            WrappingAlgorithm::KeyWrapSha256 | WrappingAlgorithm::KeyWrapSha1 => self.unwrap_twice(wrapped),
+        };
+        let opened = opened.map_err(|_| NotUnwrapped::Closed)?;
+        Material::from_bytes(spec, &opened).ok_or(match self.algorithm {
+            WrappingAlgorithm::OaepSha256
+            | WrappingAlgorithm::OaepSha1
+            | WrappingAlgorithm::KeyWrapSha256
+            | WrappingAlgorithm::KeyWrapSha1 => NotUnwrapped::Unfit(opened.len()),
             WrappingAlgorithm::Pkcs1V15 => NotUnwrapped::Closed,
         })
+    }
+
+    /// `an AES-256 key, wrapped with RSA (as long as its modulus) | material, wrapped with that key`.
+    fn unwrap_twice(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, AuthenticationFailed> {
+        let split = wrapped.split_at_checked(self.spec.modulus().bits() / 8);
+        let (key, material) = split.ok_or(AuthenticationFailed)?;
+        let key = self.private.unwrap(self.algorithm.padding(), key)?;
+        if key.len() != KEY_LEN {
+            return Err(AuthenticationFailed);
+        }
+        keywrap::unwrap(&key, material)
     }
 }
 
@@ -235,7 +288,8 @@ mod tests {
     #[test]
     fn imp_3_every_token_is_read_for_its_key_and_fits_into_aws_s_length() {
         let (tokens, key, date) = (tokens(), KeyId::random(), Timestamp::from_millis(1 << 41));
-        for (spec, algorithm) in WrappingKeySpec::ALL.into_iter().zip(WrappingAlgorithm::ALL) {
+        let specs = WrappingKeySpec::ALL.into_iter().chain([SPEC; 2]);
+        for (spec, algorithm) in specs.zip(WrappingAlgorithm::ALL) {
             let issued = tokens.issue(key, algorithm, spec, date);
             assert!(issued.token.len() <= 6144 && issued.public_key.len() <= 4096);
             let read = tokens.read(&issued.token, key).unwrap();
@@ -265,7 +319,7 @@ mod tests {
         for spec in WrappingKeySpec::ALL {
             assert_eq!(WrappingKeySpec::from_name(spec.name()), Some(spec));
         }
-        assert_eq!(WrappingAlgorithm::from_name("RSA_AES_KEY_WRAP_SHA_256"), None);
+        assert_eq!(WrappingAlgorithm::from_name("SM2PKE"), None);
         assert_eq!(WrappingKeySpec::from_name("SM2"), None);
     }
 

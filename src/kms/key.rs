@@ -7,6 +7,7 @@ use super::grant::Grants;
 use super::id::{AliasName, KeyId, MaterialId};
 use super::material::SealedMaterial;
 use super::policy::Policy;
+use super::spec::{KeySpec, KeyUsage};
 use super::state::{KeyState, Origin};
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
@@ -20,6 +21,10 @@ pub struct KeyRecord {
     pub state: KeyState,
     /// Where its material comes from.
     pub origin: Origin,
+    /// What its material is.
+    pub spec: KeySpec,
+    /// What it is used for: one of the spec's usages.
+    pub usage: KeyUsage,
     /// What people wrote about it.
     pub description: String,
     /// When it was made.

@@ -30,6 +30,14 @@ operations! {
     ReEncrypt: "Decrypts and encrypts again without showing the plaintext.",
     GenerateDataKey: "Makes a data key, in the clear and wrapped.",
     GenerateDataKeyWithoutPlaintext: "Makes a data key, wrapped only.",
+    GenerateDataKeyPair: "Makes a data key pair, its private key in the clear and wrapped.",
+    GenerateDataKeyPairWithoutPlaintext: "Makes a data key pair, its private key wrapped only.",
+    Sign: "Signs a message or a digest.",
+    Verify: "Verifies a signature.",
+    GenerateMac: "Makes a message authentication code.",
+    VerifyMac: "Verifies a message authentication code.",
+    GetPublicKey: "The public key of an asymmetric key.",
+    DeriveSharedSecret: "The secret that a key shares with the owner of a public key.",
     CreateGrant: "Gives a principal the use of a key.",
     DescribeKey: "A key's metadata.",
     ListAliases: "The aliases of the account or of a key.",
@@ -78,6 +86,14 @@ impl Operation {
             | Self::ReEncrypt
             | Self::GenerateDataKey
             | Self::GenerateDataKeyWithoutPlaintext
+            | Self::GenerateDataKeyPair
+            | Self::GenerateDataKeyPairWithoutPlaintext
+            | Self::Sign
+            | Self::Verify
+            | Self::GenerateMac
+            | Self::VerifyMac
+            | Self::GetPublicKey
+            | Self::DeriveSharedSecret
             | Self::DescribeKey
             | Self::ListAliases
             | Self::DeleteAlias
@@ -121,6 +137,8 @@ impl Operation {
                 | Self::ReEncrypt
                 | Self::GenerateDataKey
                 | Self::GenerateDataKeyWithoutPlaintext
+                | Self::GenerateDataKeyPair
+                | Self::GenerateDataKeyPairWithoutPlaintext
                 | Self::DescribeKey
         )
     }
@@ -134,6 +152,14 @@ impl Operation {
             | Self::ReEncrypt
             | Self::GenerateDataKey
             | Self::GenerateDataKeyWithoutPlaintext
+            | Self::GenerateDataKeyPair
+            | Self::GenerateDataKeyPairWithoutPlaintext
+            | Self::Sign
+            | Self::Verify
+            | Self::GenerateMac
+            | Self::VerifyMac
+            | Self::GetPublicKey
+            | Self::DeriveSharedSecret
             | Self::CreateGrant
             | Self::ListGrants
             | Self::RetireGrant
@@ -177,6 +203,14 @@ impl Operation {
             | Self::ReEncrypt
             | Self::GenerateDataKey
             | Self::GenerateDataKeyWithoutPlaintext
+            | Self::GenerateDataKeyPair
+            | Self::GenerateDataKeyPairWithoutPlaintext
+            | Self::Sign
+            | Self::Verify
+            | Self::GenerateMac
+            | Self::VerifyMac
+            | Self::GetPublicKey
+            | Self::DeriveSharedSecret
             | Self::DescribeKey
             | Self::ListAliases
             | Self::ListGrants

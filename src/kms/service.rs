@@ -114,8 +114,9 @@ impl Kms {
             self.record(&event)
         };
         let request = match decoded {
-            Ok(request) => {
+            Ok(mut request) => {
                 self.make_managed_if_used(operation, &parameters)?;
+                request.prepare();
                 request
             }
             Err(error) => {

@@ -4,6 +4,7 @@
 //! or event does not compile until its cells are filled in. `docs/KEYS.md` prints them, and a test compares.
 
 use super::Operation;
+use super::spec::KeyKind;
 use crate::datakey::Usability;
 
 /// The state of a key (AWS KMS Developer Guide, "Key states of AWS KMS keys"). A key has this one state and no flag
@@ -104,24 +105,42 @@ pub enum Permit {
     InvalidState,
     /// `UnsupportedOperationException`: not for a key of this origin, whatever its state.
     Unsupported,
+    /// `UnsupportedOperationException` without a message: not for a key of this kind.
+    WrongKind,
 }
 
-/// What `state` permits of `operation` on a key of `origin` (rule ST-1). Operations that name no key are permitted.
-pub const fn permit(operation: Operation, state: KeyState, origin: Origin) -> Permit {
-    permits(operation, origin)[state as usize]
+/// What `state` permits of `operation` on a key of `kind` and `origin` (rule ST-1). Operations that name no key are permitted. Whether
+/// the operation is one for what the key is used for is another question ([`super::spec::is_for`]).
+pub const fn permit(operation: Operation, state: KeyState, kind: KeyKind, origin: Origin) -> Permit {
+    permits(operation, kind, origin)[state as usize]
 }
 
 /// One row of the table: a cell a state, in the order of [`KeyState::ALL`].
-const fn permits(operation: Operation, origin: Origin) -> [Permit; KeyState::ALL.len()] {
+const fn permits(operation: Operation, kind: KeyKind, origin: Origin) -> [Permit; KeyState::ALL.len()] {
+    use KeyKind::{Asymmetric, Hmac, Symmetric};
     use Operation as O;
-    use Permit::{Allowed as OK, Disabled as DIS, InvalidState as INV, Unsupported as UNS};
-    match (operation, origin) {
+    use Permit::{Allowed as OK, Disabled as DIS, InvalidState as INV, Unsupported as UNS, WrongKind as KND};
+    match (operation, kind, origin) {
         // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable
         (
-            O::Encrypt | O::Decrypt | O::ReEncrypt | O::GenerateDataKey | O::GenerateDataKeyWithoutPlaintext,
+            O::Encrypt
+            | O::Decrypt
+            | O::ReEncrypt
+            | O::GenerateDataKey
+            | O::GenerateDataKeyWithoutPlaintext
+            | O::GenerateDataKeyPair
+            | O::GenerateDataKeyPairWithoutPlaintext
+            | O::Sign
+            | O::Verify
+            | O::GenerateMac
+            | O::VerifyMac
+            | O::DeriveSharedSecret,
+            _,
             _,
         ) => [OK, DIS, INV, INV, INV],
-        (O::CreateGrant, _) => [OK, DIS, INV, INV, OK],
+        (O::GetPublicKey, Asymmetric, _) => [OK, DIS, INV, INV, INV],
+        (O::GetPublicKey, Symmetric | Hmac, _) => [KND, KND, KND, KND, KND],
+        (O::CreateGrant, _, _) => [OK, DIS, INV, INV, OK],
         (
             O::DescribeKey
             | O::ListAliases
@@ -135,12 +154,18 @@ const fn permits(operation: Operation, origin: Origin) -> [Permit; KeyState::ALL
             | O::DeleteAlias
             | O::ListKeyRotations,
             _,
+            _,
         ) => [OK, OK, OK, OK, OK],
-        (O::EnableKey | O::DisableKey, _) => [OK, OK, INV, INV, OK],
-        (O::EnableKeyRotation | O::DisableKeyRotation, Origin::AwsKms) => [OK, DIS, INV, UNS, UNS],
-        (O::EnableKeyRotation | O::DisableKeyRotation, Origin::External) => [UNS, UNS, UNS, UNS, UNS],
-        (O::RotateKeyOnDemand, _) => [OK, DIS, INV, INV, UNS],
-        (O::GetKeyRotationStatus, _) => [OK, OK, OK, UNS, UNS],
+        (O::EnableKey | O::DisableKey, _, _) => [OK, OK, INV, INV, OK],
+        (O::EnableKeyRotation, Asymmetric | Hmac, Origin::AwsKms) => [KND, DIS, INV, UNS, UNS],
+        // AWS KMS turns off what is never on.
+        (O::EnableKeyRotation, Symmetric, Origin::AwsKms) | (O::DisableKeyRotation, _, Origin::AwsKms) => {
+            [OK, DIS, INV, UNS, UNS]
+        }
+        (O::EnableKeyRotation | O::DisableKeyRotation, _, Origin::External) => [UNS, UNS, UNS, UNS, UNS],
+        (O::RotateKeyOnDemand, Symmetric, _) => [OK, DIS, INV, INV, UNS],
+        (O::RotateKeyOnDemand, Asymmetric | Hmac, _) => [KND, DIS, INV, INV, UNS],
+        (O::GetKeyRotationStatus, _, _) => [OK, OK, OK, UNS, UNS],
         (
             O::UpdateAlias
             | O::CreateAlias
@@ -149,13 +174,16 @@ const fn permits(operation: Operation, origin: Origin) -> [Permit; KeyState::ALL
             | O::UpdateKeyDescription
             | O::ScheduleKeyDeletion,
             _,
+            _,
         ) => [OK, OK, INV, OK, OK],
-        (O::CancelKeyDeletion, _) => [INV, INV, OK, INV, INV],
-        (O::GetParametersForImport | O::ImportKeyMaterial, Origin::AwsKms) => [UNS, UNS, INV, UNS, UNS],
-        (O::GetParametersForImport | O::ImportKeyMaterial, Origin::External) => [OK, OK, INV, OK, UNS],
-        (O::DeleteImportedKeyMaterial, Origin::AwsKms) => [UNS, UNS, UNS, UNS, UNS],
-        (O::DeleteImportedKeyMaterial, Origin::External) => [OK, OK, OK, OK, UNS],
-        (O::CreateKey | O::ListKeys | O::ListRetirableGrants | O::GenerateRandom, _) => [OK, OK, OK, OK, OK],
+        (O::CancelKeyDeletion, _, _) => [INV, INV, OK, INV, INV],
+        (O::GetParametersForImport | O::ImportKeyMaterial, _, Origin::AwsKms) => [UNS, UNS, INV, UNS, UNS],
+        (O::GetParametersForImport | O::ImportKeyMaterial, _, Origin::External) => [OK, OK, INV, OK, UNS],
+        (O::DeleteImportedKeyMaterial, _, Origin::AwsKms) => [UNS, UNS, UNS, UNS, UNS],
+        (O::DeleteImportedKeyMaterial, _, Origin::External) => [OK, OK, OK, OK, UNS],
+        (O::CreateKey | O::ListKeys | O::ListRetirableGrants | O::GenerateRandom, _, _) => {
+            [OK, OK, OK, OK, OK]
+        }
     }
 }
 

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_slots_made.sql"),
     include_str!("migrations/0003_life.sql"),
     include_str!("migrations/0004_credentials.sql"),
+    include_str!("migrations/0005_key_specs.sql"),
 ];
 
 /// The schema that this version writes.

@@ -99,6 +99,8 @@ impl Table {
                 "rotation_period",
                 "rotation_next",
                 "policy",
+                "spec",
+                "usage",
             ],
             Self::Materials => &[
                 "id",

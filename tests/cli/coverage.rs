@@ -109,6 +109,7 @@ table!(errors_of_a_data_key: DataKeyError {
     DataKeyError::Inauthentic => In("the wrapped data key does not authenticate"),
     DataKeyError::Unreachable(_) => Not("of a remote key service, which there is not yet"),
     DataKeyError::NotFound(_) => In("is not found"),
+    DataKeyError::WrongKind(..) => In(", and files take symmetric keys for encryption"),
     DataKeyError::Failed(_) => In("the key service failed"),
 });
 
@@ -208,7 +209,9 @@ table!(errors_of_aws_kms: AwsError {
     AwsError::InvalidImportToken => In("(InvalidImportTokenException) when calling the ImportKeyMaterial operation"),
     AwsError::InvalidGrantId => In("(InvalidGrantIdException) when calling the RevokeGrant operation"),
     AwsError::InvalidGrantToken => In("(InvalidGrantTokenException) when calling the RetireGrant operation"),
-    AwsError::InvalidKeyUsage => Not("every key of this version encrypts and decrypts"),
+    AwsError::InvalidKeyUsage => In("(InvalidKeyUsageException) when calling the Encrypt operation"),
+    AwsError::InvalidMac => In("(KMSInvalidMacException) when calling the VerifyMac operation"),
+    AwsError::InvalidSignature => In("(KMSInvalidSignatureException) when calling the Verify operation"),
     AwsError::InvalidMarker => In("(InvalidMarkerException) when calling the ListKeys operation"),
     AwsError::Internal => Not("a failure of the machine, which the command line says in words of its own"),
     AwsError::InvalidState => In("(KMSInvalidStateException) when calling the Encrypt operation"),

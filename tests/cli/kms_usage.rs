@@ -98,9 +98,11 @@ fn every_operation_has_the_flags_of_aws_and_names_those_it_misses() {
 #[test]
 fn what_is_no_operation_is_named() {
     let fixture = Fixture::new();
-    for (operation, why) in
-        [("create-kye", "not known"), ("CreateKey", "not known"), ("sign", "not supported by this version")]
-    {
+    for (operation, why) in [
+        ("create-kye", "not known"),
+        ("CreateKey", "not known"),
+        ("encapsulate", "not supported by this version"),
+    ] {
         let hint = fixture.fails(&["kms", operation], 252, &[operation, why]);
         assert_eq!(hint, "kmsfs kms help");
     }

@@ -151,6 +151,14 @@ fn aud_1_each_operation_says_whether_it_only_reads() {
         "ReEncrypt",
         "GenerateDataKey",
         "GenerateDataKeyWithoutPlaintext",
+        "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext",
+        "Sign",
+        "Verify",
+        "GenerateMac",
+        "VerifyMac",
+        "GetPublicKey",
+        "DeriveSharedSecret",
         "GenerateRandom",
     ];
     let service = Service::new();

@@ -179,10 +179,22 @@ fn what_this_version_lacks_is_refused_by_name_and_nothing_is_made() {
             "CustomKeyStoreNotFoundException: The custom key store cks-1 does not exist."
         );
     }
-    assert_eq!(
-        service.refusal("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"})),
-        "UnsupportedOperationException: The key spec RSA_2048 is not supported by this version of kmsfs."
-    );
+    for (spec, usage) in [
+        ("ML_DSA_44", "SIGN_VERIFY"),
+        ("ML_DSA_65", "SIGN_VERIFY"),
+        ("ML_DSA_87", "SIGN_VERIFY"),
+        ("ML_KEM_512", "ENCAPSULATE_DECAPSULATE"),
+        ("ML_KEM_768", "ENCAPSULATE_DECAPSULATE"),
+        ("ML_KEM_1024", "ENCAPSULATE_DECAPSULATE"),
+        ("SM2", "SIGN_VERIFY"),
+    ] {
+        assert_eq!(
+            service.refusal("CreateKey", json!({"KeySpec": spec, "KeyUsage": usage})),
+            format!(
+                "UnsupportedOperationException: The key spec {spec} is not supported by this version of kmsfs."
+            )
+        );
+    }
     assert_eq!(service.ok("ListKeys", json!({}))["Keys"], json!([]));
     // What asks for nothing is no reason to refuse.
     service.ok("CreateKey", json!({"Tags": [], "MultiRegion": false, "KeyUsage": "ENCRYPT_DECRYPT"}));

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::error::{CliError, Result, STORE_FAILED};
 use super::exit::{self, Code};
 use super::{complain, done, home, impact, print};
+use crate::datakey::DataKeyError;
 use crate::kms::{Caller, Cause, Kms as Service, KmsError, Operation, Via};
 use crate::store::Home;
 use arguments::{Arguments, Usage};
@@ -113,7 +114,11 @@ fn call(service: &Service, caller: &Caller, command: &Command, arguments: &Argum
 /// What will not be readable any more, to standard error: standard output is AWS's answer (rule DEL-4).
 fn warn_of_deletion(home: &Home, arguments: &Arguments) {
     let named = arguments.request.get("KeyId").and_then(Value::as_str).unwrap_or_default();
-    let warning = home.data_keys().resolve(named).map_err(CliError::from);
+    let warning = match home.data_keys().resolve(named) {
+        // It has no files.
+        Err(DataKeyError::WrongKind(..)) => return,
+        resolved => resolved.map_err(CliError::from),
+    };
     match warning.and_then(|arn| impact::warning(home, &arn)) {
         Ok(Some(text)) => complain(&format!(
             "What needs this key cannot be read now, and never again after its deletion date:\n{}",

@@ -71,6 +71,9 @@ impl Request for UpdateAlias {
         }
         let key = cx.key(&self.target, Form::IdOrArn)?;
         if alias.key != key.record.id {
+            if let Some(before) = cx.ring.key(alias.key) {
+                check_kind(&self.name, before, key)?;
+            }
             check_quota(cx, key)?;
         }
         let moved = AliasRecord { key: key.record.id, updated: cx.now, ..alias.as_ref().clone() };
@@ -198,6 +201,25 @@ fn not_an_alias(target: String) -> Result<String, KmsError> {
         return Err(KmsError::new(AwsError::Validation, "Aliases must refer to keys. Not aliases"));
     }
     Ok(target)
+}
+
+/// An alias stays with keys of one kind and one usage, so that who uses it gets what they got before.
+fn check_kind(name: &AliasName, before: &Key, after: &Key) -> Result<(), KmsError> {
+    let refused = |what: &str, before: &str, after: &str| {
+        let why = format!(
+            "Alias {name} cannot be changed from a CMK with key {what} {before} to a CMK with key {what} {after}. The \
+             key {what} of the current CMK and the new CMK must be the same."
+        );
+        Err(KmsError::new(AwsError::Validation, why))
+    };
+    let (before, after) = (&before.record, &after.record);
+    if before.usage != after.usage {
+        return refused("usage", before.usage.name(), after.usage.name());
+    }
+    if before.spec.kind() != after.spec.kind() {
+        return refused("type", before.spec.kind().words(), after.spec.kind().words());
+    }
+    Ok(())
 }
 
 fn check_quota(cx: &Context<'_>, key: &Arc<Key>) -> Result<(), KmsError> {

@@ -1,4 +1,4 @@
-//! Encrypt, Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateRandom (rules CR-1 to CR-3).
+//! Encrypt, Decrypt, ReEncrypt (rules CR-1 and CR-2).
 //!
 //! [`seal`] and [`open`] are the only two places where a backing key is used; the filesystem's data keys go through
 //! them as well.
@@ -10,14 +10,16 @@ use zeroize::Zeroizing;
 
 use super::{Context, Decode, Reply, Request, would_succeed};
 use crate::context::EncryptionContext;
-use crate::crypto::rng;
+use crate::crypto::oaep::{self, Oaep};
+use crate::crypto::pair::PrivateKey;
 use crate::kms::access::Act;
 use crate::kms::ciphertext::{self, Ciphertext};
 use crate::kms::error::Cause;
 use crate::kms::fields::{Fields, base64};
 use crate::kms::key::{Key, MaterialRecord};
-use crate::kms::material::BackingKey;
+use crate::kms::material::{BackingKey, MacSecret, Material};
 use crate::kms::reference::{self, Form};
+use crate::kms::spec::EncryptionAlgorithm;
 use crate::kms::state::KeyState;
 use crate::kms::{AwsError, KmsError};
 
@@ -25,14 +27,11 @@ use crate::kms::{AwsError, KmsError};
 const PLAINTEXT_LEN: std::ops::RangeInclusive<usize> = 1..=4096;
 /// Bytes of a ciphertext blob.
 const CIPHERTEXT_LEN: std::ops::RangeInclusive<usize> = 1..=6144;
-/// Bytes that GenerateDataKey and GenerateRandom give.
-const RANDOM_LEN: std::ops::RangeInclusive<u32> = 1..=1024;
 /// The one algorithm of symmetric keys.
 pub(in crate::kms) const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
 /// The two permissions of ReEncrypt, of the key that decrypts and of the one that encrypts.
 pub(in crate::kms) const RE_ENCRYPT_FROM: &str = "ReEncryptFrom";
 pub(in crate::kms) const RE_ENCRYPT_TO: &str = "ReEncryptTo";
-const AES_256: &str = "AES_256";
 const ALGORITHMS: &[&str] = &[SYMMETRIC, "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"];
 
 /// Encrypts under the current backing key of `key`, whose state permits it.
@@ -46,14 +45,19 @@ pub(in crate::kms) fn seal<'k>(
         let why = format!("{} is to be rotated before its next use, and that failed", cx.arn(key));
         return Err(KmsError::failed(Cause::Store, why));
     }
-    let material = key.current().ok_or_else(|| {
-        let id = key.record.id;
-        KmsError::failed(Cause::Tampered, format!("key {id} is in use but has no material"))
-    })?;
-    let backing = backing_key(cx, material)?;
+    let material = current(key)?;
+    let backing = backing_key(cx, key, material)?;
     let blob = ciphertext::seal(key.record.id, material.id, backing, context, plaintext);
     cx.used.set(Some((key.record.id, material.id)));
     Ok((blob, material))
+}
+
+/// The material that a key in use works with.
+fn current(key: &Key) -> Result<&Arc<MaterialRecord>, KmsError> {
+    key.current().ok_or_else(|| {
+        let id = key.record.id;
+        KmsError::failed(Cause::Tampered, format!("key {id} is in use but has no material"))
+    })
 }
 
 /// What a ciphertext opened to.
@@ -74,7 +78,7 @@ pub(in crate::kms) fn open<'a>(
 ) -> Result<Opened<'a>, KmsError> {
     let invalid = || KmsError::bare(AwsError::InvalidCiphertext);
     let ciphertext = Ciphertext::parse(blob).ok_or_else(invalid)?;
-    let act = Act::with_context(action, context);
+    let act = symmetric(action, context);
     let key = match named {
         Some(name) => {
             let key = reference::find(cx.ring, name, Form::Any)?;
@@ -93,17 +97,60 @@ pub(in crate::kms) fn open<'a>(
     };
     cx.permitted(key)?;
     let material = key.material(ciphertext.material).ok_or_else(invalid)?;
-    let plaintext = ciphertext.open(backing_key(cx, material)?, context).map_err(|_| invalid())?;
+    let backing = backing_key(cx, key, material)?;
+    let plaintext = ciphertext.open(backing, context).map_err(|_| invalid())?;
     Ok(Opened { key, material, plaintext })
 }
 
-fn backing_key<'m>(cx: &Context<'_>, material: &'m MaterialRecord) -> Result<&'m BackingKey, KmsError> {
+/// A symmetric key's act, with the context that it has.
+pub(in crate::kms) fn symmetric<'c>(action: &'static str, context: &'c EncryptionContext) -> Act<'c> {
+    Act::with_context(action, context).encrypting(SYMMETRIC)
+}
+
+fn backing_key<'m>(
+    cx: &Context<'_>,
+    key: &Key,
+    material: &'m MaterialRecord,
+) -> Result<&'m BackingKey, KmsError> {
+    match material_of(cx, key, material)? {
+        Material::Backing(backing) => Ok(backing),
+        Material::Pair(_) | Material::Mac(_) => Err(other_material(key)),
+    }
+}
+
+/// The private key of an asymmetric key, whose state and usage permit what is to be done with it.
+pub(super) fn private_key<'k>(cx: &Context<'_>, key: &'k Key) -> Result<&'k PrivateKey, KmsError> {
+    match material_of(cx, key, current(key)?)? {
+        Material::Pair(private) => Ok(private),
+        Material::Backing(_) | Material::Mac(_) => Err(other_material(key)),
+    }
+}
+
+/// The same of a key for message authentication codes.
+pub(super) fn mac_secret<'k>(cx: &Context<'_>, key: &'k Key) -> Result<&'k MacSecret, KmsError> {
+    match material_of(cx, key, current(key)?)? {
+        Material::Mac(secret) => Ok(secret),
+        Material::Backing(_) | Material::Pair(_) => Err(other_material(key)),
+    }
+}
+
+/// The tables let through what a key's material cannot do.
+fn other_material(key: &Key) -> KmsError {
+    let (id, spec) = (key.record.id, key.record.spec.name());
+    KmsError::failed(Cause::Store, format!("key {id} of {spec} has material that is not for this operation"))
+}
+
+fn material_of<'m>(
+    cx: &Context<'_>,
+    key: &Key,
+    material: &'m MaterialRecord,
+) -> Result<&'m Material, KmsError> {
     let Some(sealed) = &material.sealed else {
         let arn = cx.ring.namespace().key_arn(material.key);
         let why = format!("{arn} {}", KeyState::PendingImport.predicate());
         return Err(KmsError::new(AwsError::InvalidState, why));
     };
-    cx.sealer.open(material.key, material.id, sealed).map_err(|_| {
+    cx.sealer.open(material.key, key.record.spec, material.id, sealed).map_err(|_| {
         let (key, version) = (material.key, material.version);
         KmsError::failed(
             Cause::Tampered,
@@ -112,6 +159,130 @@ fn backing_key<'m>(cx: &Context<'_>, material: &'m MaterialRecord) -> Result<&'m
             ),
         )
     })
+}
+
+/// How an RSA key pads for an algorithm; `None` for the algorithm of symmetric keys.
+fn padding(algorithm: &str) -> Option<Oaep> {
+    match EncryptionAlgorithm::from_name(algorithm)? {
+        EncryptionAlgorithm::SymmetricDefault => None,
+        EncryptionAlgorithm::RsaesOaepSha1 => Some(Oaep::Sha1),
+        EncryptionAlgorithm::RsaesOaepSha256 => Some(Oaep::Sha256),
+    }
+}
+
+/// Whether `algorithm` is one of the key's spec.
+fn check_algorithm(key: &Key, algorithm: &str) -> Result<(), KmsError> {
+    let known = key.record.spec.encryption_algorithms();
+    if known.iter().any(|known| known.name() == algorithm) {
+        Ok(())
+    } else {
+        Err(incompatible(key, algorithm))
+    }
+}
+
+/// The refusal of an algorithm that the key's spec has not.
+pub(super) fn incompatible(key: &Key, algorithm: &str) -> KmsError {
+    let spec = key.record.spec.name();
+    KmsError::new(
+        AwsError::InvalidKeyUsage,
+        format!("Algorithm {algorithm} is incompatible with key spec {spec}."),
+    )
+}
+
+/// An RSA key authenticates no context, so that none may be given.
+fn check_no_context(context: &EncryptionContext) -> Result<(), KmsError> {
+    if context.pairs().len() == 0 {
+        return Ok(());
+    }
+    Err(KmsError::new(
+        AwsError::Validation,
+        "An encryption context is valid only for operations with a symmetric encryption KMS key.",
+    ))
+}
+
+/// What an encryption made.
+struct Sealed<'k> {
+    blob: Vec<u8>,
+    /// The backing key; AWS KMS names none of an RSA key's.
+    material: Option<&'k Arc<MaterialRecord>>,
+}
+
+/// Encrypts under `key`, whose state and usage permit it, with `algorithm`.
+fn encrypt<'k>(
+    cx: &Context<'_>,
+    key: &'k Key,
+    algorithm: &str,
+    context: &EncryptionContext,
+    plaintext: &[u8],
+) -> Result<Sealed<'k>, KmsError> {
+    check_algorithm(key, algorithm)?;
+    let Some(oaep) = padding(algorithm) else {
+        let (blob, material) = seal(cx, key, context, plaintext)?;
+        return Ok(Sealed { blob, material: Some(material) });
+    };
+    check_no_context(context)?;
+    let private = private_key(cx, key)?;
+    let most = oaep::most(private, oaep).unwrap_or(0);
+    let blob = oaep::encrypt(private, oaep, plaintext).ok_or_else(|| {
+        let spec = key.record.spec.name();
+        KmsError::new(
+            AwsError::Validation,
+            format!(
+                "Algorithm {algorithm} and key spec {spec} cannot encrypt data larger than {most} bytes."
+            ),
+        )
+    })?;
+    Ok(Sealed { blob, material: None })
+}
+
+/// What is decrypted, and how.
+struct Decryption<'r> {
+    blob: &'r [u8],
+    named: Option<&'r str>,
+    algorithm: &'static str,
+    context: &'r EncryptionContext,
+}
+
+/// What it gives.
+struct Clear<'a> {
+    key: &'a Arc<Key>,
+    material: Option<&'a Arc<MaterialRecord>>,
+    plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl Decryption<'_> {
+    /// Decrypts with the permission `action`. The ciphertext of an RSA key says nothing of the key, so that it is named.
+    fn run<'a>(&self, cx: &Context<'a>, action: &'static str) -> Result<Clear<'a>, KmsError> {
+        let Some(oaep) = padding(self.algorithm) else {
+            if self.algorithm != SYMMETRIC {
+                return self.refuse(cx, action);
+            }
+            let Opened { key, material, plaintext } = open(cx, self.blob, self.named, action, self.context)?;
+            return Ok(Clear { key, material: Some(material), plaintext });
+        };
+        let key = self.key(cx, action)?;
+        check_algorithm(key, self.algorithm)?;
+        check_no_context(self.context)?;
+        let plaintext = oaep::decrypt(private_key(cx, key)?, oaep, self.blob)
+            .map_err(|_| KmsError::bare(AwsError::InvalidCiphertext))?;
+        Ok(Clear { key, material: None, plaintext })
+    }
+
+    /// An algorithm that no key here has.
+    fn refuse<'a>(&self, cx: &Context<'a>, action: &'static str) -> Result<Clear<'a>, KmsError> {
+        Err(incompatible(self.key(cx, action)?, self.algorithm))
+    }
+
+    fn key<'a>(&self, cx: &Context<'a>, action: &'static str) -> Result<&'a Arc<Key>, KmsError> {
+        let name = self.named.ok_or_else(|| {
+            KmsError::new(
+                AwsError::Validation,
+                format!("You must specify the KMS key that decrypts with the algorithm {}.", self.algorithm),
+            )
+        })?;
+        let act = Act::with_context(action, self.context).encrypting(self.algorithm);
+        cx.key_for(name, Form::Any, act)
+    }
 }
 
 fn incorrect_key() -> KmsError {
@@ -131,13 +302,13 @@ fn unknown_key() -> KmsError {
 }
 
 /// What most cryptographic requests have in common.
-struct Common {
+pub(super) struct Common {
     algorithms: Vec<&'static str>,
     dry_run: bool,
 }
 
 impl Common {
-    fn decode(fields: &mut Fields, algorithms: &[&'static str]) -> Result<Self, KmsError> {
+    pub fn decode(fields: &mut Fields, algorithms: &[&'static str]) -> Result<Self, KmsError> {
         let algorithms = algorithms
             .iter()
             .map(|name| fields.choice_or(name, ALGORITHMS, SYMMETRIC))
@@ -149,20 +320,19 @@ impl Common {
         Ok(Self { algorithms, dry_run: fields.flag("DryRun")? })
     }
 
-    /// Every key here is symmetric, so no other algorithm fits.
-    fn check_algorithms(&self) -> Result<(), KmsError> {
-        match self.algorithms.iter().find(|algorithm| **algorithm != SYMMETRIC) {
-            None => Ok(()),
-            Some(algorithm) => Err(KmsError::new(
-                AwsError::InvalidKeyUsage,
-                format!("Algorithm {algorithm} is incompatible with key spec {SYMMETRIC}."),
-            )),
-        }
+    /// The algorithm that was read as the one of that number.
+    fn algorithm(&self, number: usize) -> &'static str {
+        self.algorithms.get(number).copied().unwrap_or(SYMMETRIC)
+    }
+
+    /// Ends a request that only asked whether it would succeed.
+    pub fn would_succeed(&self) -> Result<(), KmsError> {
+        would_succeed(self.dry_run)
     }
 
     /// Answers, unless it was only asked whether it would.
-    fn answer(&self, output: &impl Serialize) -> Result<Reply, KmsError> {
-        would_succeed(self.dry_run)?;
+    pub fn answer(&self, output: &impl Serialize) -> Result<Reply, KmsError> {
+        self.would_succeed()?;
         Reply::answer(output)
     }
 }
@@ -187,14 +357,14 @@ impl Decode for Encrypt {
 
 impl Request for Encrypt {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        let key =
-            cx.key_for(&self.key_id, Form::Any, Act::with_context(cx.operation.name(), &self.context))?;
-        self.common.check_algorithms()?;
-        let (blob, _) = seal(cx, key, &self.context, &self.plaintext)?;
+        let algorithm = self.common.algorithm(0);
+        let act = Act::with_context(cx.operation.name(), &self.context).encrypting(algorithm);
+        let key = cx.key_for(&self.key_id, Form::Any, act)?;
+        let Sealed { blob, .. } = encrypt(cx, key, algorithm, &self.context, &self.plaintext)?;
         self.common.answer(&Encrypted {
             ciphertext_blob: base64(&blob),
             key_id: cx.arn(key).to_string(),
-            encryption_algorithm: SYMMETRIC,
+            encryption_algorithm: algorithm,
         })
     }
 }
@@ -227,13 +397,14 @@ impl Decode for Decrypt {
 
 impl Request for Decrypt {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        self.common.check_algorithms()?;
-        let opened = open(cx, &self.blob, self.key_id.as_deref(), cx.operation.name(), &self.context)?;
+        let algorithm = self.common.algorithm(0);
+        let (blob, named, context) = (&*self.blob, self.key_id.as_deref(), &self.context);
+        let clear = Decryption { blob, named, algorithm, context }.run(cx, cx.operation.name())?;
         self.common.answer(&Decrypted {
-            key_id: cx.arn(opened.key).to_string(),
-            plaintext: base64(&opened.plaintext),
-            encryption_algorithm: SYMMETRIC,
-            key_material_id: opened.material.id.to_string(),
+            key_id: cx.arn(clear.key).to_string(),
+            plaintext: base64(&clear.plaintext),
+            encryption_algorithm: algorithm,
+            key_material_id: clear.material.map(|material| material.id.to_string()),
         })
     }
 }
@@ -244,7 +415,8 @@ struct Decrypted {
     key_id: String,
     plaintext: String,
     encryption_algorithm: &'static str,
-    key_material_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 pub(super) struct ReEncrypt {
@@ -271,19 +443,20 @@ impl Decode for ReEncrypt {
 
 impl Request for ReEncrypt {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        self.common.check_algorithms()?;
-        let opened = open(cx, &self.blob, self.source.as_deref(), RE_ENCRYPT_FROM, &self.source_context)?;
-        let act = Act::with_context(RE_ENCRYPT_TO, &self.destination_context);
+        let [from, to] = [self.common.algorithm(0), self.common.algorithm(1)];
+        let (blob, named, context) = (&*self.blob, self.source.as_deref(), &self.source_context);
+        let clear = Decryption { blob, named, algorithm: from, context }.run(cx, RE_ENCRYPT_FROM)?;
+        let act = Act::with_context(RE_ENCRYPT_TO, &self.destination_context).encrypting(to);
         let key = cx.key_for(&self.destination, Form::Any, act)?;
-        let (blob, material) = seal(cx, key, &self.destination_context, &opened.plaintext)?;
+        let Sealed { blob, material } = encrypt(cx, key, to, &self.destination_context, &clear.plaintext)?;
         self.common.answer(&ReEncrypted {
             ciphertext_blob: base64(&blob),
-            source_key_id: cx.arn(opened.key).to_string(),
+            source_key_id: cx.arn(clear.key).to_string(),
             key_id: cx.arn(key).to_string(),
-            source_encryption_algorithm: SYMMETRIC,
-            destination_encryption_algorithm: SYMMETRIC,
-            source_key_material_id: opened.material.id.to_string(),
-            destination_key_material_id: material.id.to_string(),
+            source_encryption_algorithm: from,
+            destination_encryption_algorithm: to,
+            source_key_material_id: clear.material.map(|material| material.id.to_string()),
+            destination_key_material_id: material.map(|material| material.id.to_string()),
         })
     }
 }
@@ -296,125 +469,8 @@ struct ReEncrypted {
     key_id: String,
     source_encryption_algorithm: &'static str,
     destination_encryption_algorithm: &'static str,
-    source_key_material_id: String,
-    destination_key_material_id: String,
-}
-
-/// What both ways to make a data key ask for.
-struct DataKeyRequest {
-    key_id: String,
-    len: usize,
-    context: EncryptionContext,
-    common: Common,
-}
-
-impl DataKeyRequest {
-    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
-        let key_id = fields.key_id("KeyId")?;
-        let spec = fields.choice("KeySpec", &[AES_256, "AES_128"])?;
-        let number = fields.integer("NumberOfBytes", RANDOM_LEN)?;
-        let context = fields.context("EncryptionContext")?;
-        let common = Common::decode(fields, &[])?;
-        fields.finish()?;
-        let len = match (spec, number) {
-            (Some(AES_256), None) => 32,
-            (Some(_), None) => 16,
-            (None, Some(number)) => number as usize,
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(KmsError::new(
-                    AwsError::Validation,
-                    "Please specify either number of bytes or key spec.",
-                ));
-            }
-        };
-        Ok(Self { key_id, len, context, common })
-    }
-
-    fn handle(&self, cx: &Context<'_>, show: bool) -> Result<Reply, KmsError> {
-        let key =
-            cx.key_for(&self.key_id, Form::Any, Act::with_context(cx.operation.name(), &self.context))?;
-        let plaintext = random(self.len);
-        let (blob, material) = seal(cx, key, &self.context, &plaintext)?;
-        self.common.answer(&GeneratedDataKey {
-            ciphertext_blob: base64(&blob),
-            plaintext: show.then(|| base64(&plaintext)),
-            key_id: cx.arn(key).to_string(),
-            key_material_id: material.id.to_string(),
-        })
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GeneratedDataKey {
-    ciphertext_blob: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<String>,
-    key_id: String,
-    key_material_id: String,
-}
-
-pub(super) struct GenerateDataKey(DataKeyRequest);
-
-impl Decode for GenerateDataKey {
-    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
-        DataKeyRequest::decode(fields).map(Self)
-    }
-}
-
-impl Request for GenerateDataKey {
-    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        self.0.handle(cx, true)
-    }
-}
-
-pub(super) struct GenerateDataKeyWithoutPlaintext(DataKeyRequest);
-
-impl Decode for GenerateDataKeyWithoutPlaintext {
-    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
-        DataKeyRequest::decode(fields).map(Self)
-    }
-}
-
-impl Request for GenerateDataKeyWithoutPlaintext {
-    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        self.0.handle(cx, false)
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct GenerateRandom {
-    len: usize,
-}
-
-impl Decode for GenerateRandom {
-    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
-        let len = fields.integer("NumberOfBytes", RANDOM_LEN)?;
-        for name in ["CustomKeyStoreId", "Recipient"] {
-            fields.unsupported(name)?;
-        }
-        fields.finish()?;
-        match len {
-            Some(len) => Ok(Self { len: len as usize }),
-            None => Err(KmsError::new(AwsError::Validation, "NumberOfBytes is required.")),
-        }
-    }
-}
-
-impl Request for GenerateRandom {
-    fn handle(&self, _: &Context<'_>) -> Result<Reply, KmsError> {
-        Reply::answer(&GeneratedRandom { plaintext: base64(&random(self.len)) })
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GeneratedRandom {
-    plaintext: String,
-}
-
-fn random(len: usize) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(vec![0; len]);
-    rng::fill_secret(&mut bytes);
-    bytes
+    source_key_material_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_key_material_id: Option<String>,
 }

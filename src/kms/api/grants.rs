@@ -15,6 +15,7 @@ use crate::kms::page::PageRequest;
 use crate::kms::policy::NamedPrincipal;
 use crate::kms::reference::{self, Form};
 use crate::kms::ring::Change;
+use crate::kms::spec::KeyKind;
 use crate::kms::{AwsError, KeyChange, KmsError};
 
 /// Grants that a key may have (AWS KMS quotas).
@@ -81,15 +82,10 @@ impl Decode for CreateGrant {
     }
 }
 
-/// Operations that a grant on a key of this version can give, each once.
+/// The operations that are named, each once.
 fn operations(names: &[&'static str]) -> Result<Vec<GrantOperation>, KmsError> {
     let mut operations = Vec::new();
     for operation in names.iter().filter_map(|name| GrantOperation::from_name(name)) {
-        if !operation.is_of_symmetric_keys() {
-            let name = operation.name();
-            let message = format!("The operation {name} is not valid for a symmetric encryption KMS key.");
-            return Err(KmsError::new(AwsError::Validation, message));
-        }
         if !operations.contains(&operation) {
             operations.push(operation);
         }
@@ -113,6 +109,7 @@ impl Request for CreateGrant {
         cx.touch(&cx.arn(key));
         access::authorize_grant(cx.ring, cx.caller, key, act, &new)?;
         cx.permitted(key)?;
+        self.check_operations(key)?;
         let known =
             self.name.as_ref().and_then(|_| key.grants.all().find(|grant| grant.is_same_request(&new)));
         if known.is_none() && key.grants.count() >= GRANTS_PER_KEY_MAX {
@@ -128,6 +125,22 @@ impl Request for CreateGrant {
 }
 
 impl CreateGrant {
+    /// A grant gives nothing that its key cannot do.
+    fn check_operations(&self, key: &Key) -> Result<(), KmsError> {
+        let (spec, usage) = (key.record.spec, key.record.usage);
+        let Some(unfit) = self.operations.iter().find(|operation| !operation.is_of(spec, usage)) else {
+            return Ok(());
+        };
+        let what = match spec.kind() {
+            KeyKind::Symmetric => "a symmetric encryption KMS key".to_owned(),
+            KeyKind::Asymmetric | KeyKind::Hmac => {
+                format!("a KMS key of key spec {} and key usage {}", spec.name(), usage.name())
+            }
+        };
+        let message = format!("The operation {} is not valid for {what}.", unfit.name());
+        Err(KmsError::new(AwsError::Validation, message))
+    }
+
     fn record(&self, cx: &Context<'_>, key: &Key) -> GrantRecord {
         GrantRecord {
             id: GrantId::random(),

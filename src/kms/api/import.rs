@@ -3,18 +3,18 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::crypto::SYMMETRIC;
 use super::{Context, Decode, Reply, Request, json, life};
 use crate::clock::Timestamp;
 use crate::kms::due;
 use crate::kms::error::Cause;
 use crate::kms::fields::{Fields, base64, not_supported};
-use crate::kms::id::{KeyId, MaterialId};
+use crate::kms::id::MaterialId;
 use crate::kms::import::{NotUnwrapped, WrappingAlgorithm, WrappingKeySpec};
 use crate::kms::key::{Imported, Key, MaterialRecord};
-use crate::kms::material::{BackingKey, SealedMaterial};
+use crate::kms::material::{Material, SealedMaterial};
 use crate::kms::reference::Form;
 use crate::kms::ring::Change;
+use crate::kms::spec::{Content, KeyKind, KeySpec};
 use crate::kms::state::Event;
 use crate::kms::{AwsError, KeyChange, KmsError};
 
@@ -37,8 +37,6 @@ const ALGORITHMS: &[&str] = &[
     "SM2PKE",
 ];
 const KEY_SPECS: &[&str] = &["RSA_2048", "RSA_3072", "RSA_4096", "SM2"];
-/// They wrap what RSA alone is too short for: private keys.
-const KEY_WRAPS: [&str; 2] = ["RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"];
 const EXPIRES: &str = "KEY_MATERIAL_EXPIRES";
 const DOES_NOT_EXPIRE: &str = "KEY_MATERIAL_DOES_NOT_EXPIRE";
 
@@ -81,9 +79,9 @@ impl Decode for GetParametersForImport {
 impl Request for GetParametersForImport {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.key_id, Form::IdOrArn)?;
-        let algorithm = self.algorithm(cx, key)?;
         let spec = WrappingKeySpec::from_name(self.spec)
             .ok_or_else(|| not_supported(&format!("The wrapping key spec {}", self.spec)))?;
+        let algorithm = self.algorithm(cx, key, spec)?;
         let valid_to = cx.now.plus_days(PARAMETERS_DAYS);
         let issued = cx.sealer.tokens().issue(key.record.id, algorithm, spec, valid_to);
         Reply::answer(&Parameters {
@@ -97,23 +95,43 @@ impl Request for GetParametersForImport {
 
 impl GetParametersForImport {
     /// The algorithm, if it wraps a key like this one and the home permits it.
-    fn algorithm(&self, cx: &Context<'_>, key: &Key) -> Result<WrappingAlgorithm, KmsError> {
+    fn algorithm(
+        &self,
+        cx: &Context<'_>,
+        key: &Key,
+        wrapping: WrappingKeySpec,
+    ) -> Result<WrappingAlgorithm, KmsError> {
         let name = self.algorithm;
         let unsupported = |why: String| Err(KmsError::new(AwsError::UnsupportedOperation, why));
-        match WrappingAlgorithm::from_name(name) {
-            Some(WrappingAlgorithm::Pkcs1V15) if !cx.ring.permits_legacy_wrapping() => unsupported(format!(
+        let algorithm = WrappingAlgorithm::from_name(name)
+            .ok_or_else(|| not_supported(&format!("The wrapping algorithm {name}")))?;
+        if algorithm == WrappingAlgorithm::Pkcs1V15 && !cx.ring.permits_legacy_wrapping() {
+            return unsupported(format!(
                 "The wrapping algorithm {name} is not supported: it lets whoever sees which wraps fail work out what \
                  is in others, and AWS KMS refuses it since October 10, 2023. Use RSAES_OAEP_SHA_256. Only a home that \
                  was made with kmsfs setup --legacy-wrapping takes it."
-            )),
-            Some(algorithm) => Ok(algorithm),
-            None if KEY_WRAPS.contains(&name) => unsupported(format!(
-                "The wrapping algorithm {name} is for RSA and ECC key material, and the key spec of {} is {SYMMETRIC}. \
-                 Use RSAES_OAEP_SHA_256.",
-                cx.arn(key)
-            )),
-            None => Err(not_supported(&format!("The wrapping algorithm {name}"))),
+            ));
         }
+        let spec = key.record.spec;
+        if algorithm.suits(spec, wrapping) {
+            return Ok(algorithm);
+        }
+        let best = WrappingAlgorithm::ALL.into_iter().find(|better| better.suits(spec, wrapping));
+        let best = best.map_or("another wrapping key spec", WrappingAlgorithm::name);
+        let (arn, spec) = (cx.arn(key), spec.name());
+        unsupported(match algorithm {
+            WrappingAlgorithm::KeyWrapSha256 | WrappingAlgorithm::KeyWrapSha1 => format!(
+                "The wrapping algorithm {name} is for RSA and ECC key material, and the key spec of {arn} is {spec}. \
+                 Use {best}."
+            ),
+            WrappingAlgorithm::OaepSha256 | WrappingAlgorithm::OaepSha1 | WrappingAlgorithm::Pkcs1V15 => {
+                format!(
+                    "The wrapping algorithm {name} with the wrapping key spec {} is not for key material of the key spec \
+                 {spec}, which that of {arn} is. Use {best}.",
+                    wrapping.name()
+                )
+            }
+        })
     }
 }
 
@@ -194,7 +212,7 @@ impl Request for ImportKeyMaterial {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.key_id, Form::IdOrArn)?;
         self.check_date(cx.now)?;
-        let material = self.unwrap(cx, key.record.id)?;
+        let material = self.unwrap(cx, key)?;
         let (id, sealed) = cx.sealer.take(key.record.id, &material);
         let import_type = self.import_type.unwrap_or(match key.materials.is_empty() {
             true => ImportType::New,
@@ -224,20 +242,19 @@ impl ImportKeyMaterial {
     }
 
     /// The material that was sent (rule IMP-3).
-    fn unwrap(&self, cx: &Context<'_>, key: KeyId) -> Result<BackingKey, KmsError> {
+    fn unwrap(&self, cx: &Context<'_>, key: &Key) -> Result<Material, KmsError> {
         let token = cx
             .sealer
             .tokens()
-            .read(&self.token, key)
+            .read(&self.token, key.record.id)
             .map_err(|_| KmsError::bare(AwsError::InvalidImportToken))?;
         if token.valid_to() <= cx.now {
             return Err(KmsError::bare(AwsError::ExpiredImportToken));
         }
-        token.unwrap(&self.wrapped).map_err(|why| match why {
+        let spec = key.record.spec;
+        token.unwrap(spec, &self.wrapped).map_err(|why| match why {
             NotUnwrapped::Closed => KmsError::bare(AwsError::InvalidCiphertext),
-            NotUnwrapped::Length(found) => {
-                incorrect(format!("The key material has {found} bytes, and a symmetric key has 32."))
-            }
+            NotUnwrapped::Unfit(found) => incorrect(unfit(spec, found)),
         })
     }
 
@@ -254,6 +271,10 @@ impl ImportKeyMaterial {
                 "The key material (id: {id}) is already associated with the KMS key. Use EXISTING_KEY_MATERIAL to \
                  import it again."
             )));
+        }
+        // Only a symmetric key rotates, so that no other has use for a second one.
+        if !key.materials.is_empty() && key.record.spec.kind() != KeyKind::Symmetric {
+            return Err(incorrect(OTHER_MATERIAL.to_owned()));
         }
         if let Some(pending) = key.pending() {
             return Err(KmsError::new(
@@ -292,8 +313,7 @@ impl ImportKeyMaterial {
             return Err(incorrect(format!("The key material is not that of the id {wanted}.")));
         }
         let Some(known) = key.material(id) else {
-            let why = "The key material is not the same that was imported into this KMS key before.";
-            return Err(incorrect(why.to_owned()));
+            return Err(incorrect(OTHER_MATERIAL.to_owned()));
         };
         let imported = known.imported.clone().map(|before| Imported {
             valid_to: self.valid_to,
@@ -317,6 +337,26 @@ fn put(cx: &Context<'_>, key: &Key, record: MaterialRecord) -> Result<Reply, Kms
     }
     let moved = life::transition(cx, key, Event::MaterialComplete, key.record.deletion_date)?;
     Ok(Reply { changes: [changes, moved.changes].concat(), ..moved })
+}
+
+const OTHER_MATERIAL: &str = "The key material is not the same that was imported into this KMS key before.";
+
+/// What is wrong with bytes that are no material of `spec`.
+fn unfit(spec: KeySpec, found: usize) -> String {
+    let name = spec.name();
+    match spec.content() {
+        Content::Backing => format!("The key material has {found} bytes, and a symmetric key has 32."),
+        Content::Pair(_) => {
+            format!(
+                "The key material is no private key of the key spec {name}, in PKCS #8 and DER without encryption."
+            )
+        }
+        Content::Mac { least, most } => {
+            format!(
+                "The key material has {found} bytes, and a key of the key spec {name} has {least} to {most}."
+            )
+        }
+    }
 }
 
 fn incorrect(why: String) -> KmsError {

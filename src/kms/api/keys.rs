@@ -9,13 +9,14 @@ use super::{Context, Decode, Reply, Request, import, policies, tags};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;
 use crate::kms::fields::{Fields, not_supported};
-use crate::kms::id::{AliasName, KeyId, Namespace};
+use crate::kms::id::{AliasName, KeyId, MaterialId, Namespace};
 use crate::kms::key::{AliasRecord, Key, KeyManager, KeyRecord, MaterialRecord, RotationSchedule};
-use crate::kms::material::Sealer;
+use crate::kms::material::{Material, SealedMaterial, Sealer};
 use crate::kms::page::PageRequest;
 use crate::kms::policy::Policy;
 use crate::kms::reference::Form;
 use crate::kms::ring::{Change, Keyring};
+use crate::kms::spec::{KeyKind, KeySpec, KeyUsage};
 use crate::kms::state::{KeyState, Origin};
 use crate::kms::{AwsError, KmsError, ServiceEvent};
 
@@ -23,7 +24,6 @@ use crate::kms::{AwsError, KmsError, ServiceEvent};
 const KEYS_MAX: usize = 100_000;
 /// Characters in a description.
 const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=8192;
-const ENCRYPT_DECRYPT: &str = "ENCRYPT_DECRYPT";
 
 const SPECS: &[&str] = &[
     "RSA_2048",
@@ -48,13 +48,17 @@ const SPECS: &[&str] = &[
     "ML_KEM_1024",
 ];
 const USAGES: &[&str] =
-    &["SIGN_VERIFY", ENCRYPT_DECRYPT, "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"];
+    &["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"];
 const ORIGINS: &[&str] = &["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"];
 
 #[derive(Debug)]
 pub(super) struct CreateKey {
     description: String,
     origin: Origin,
+    spec: KeySpec,
+    usage: KeyUsage,
+    /// Its first material, once it is made.
+    material: Option<Material>,
     policy: Option<Arc<Policy>>,
     bypasses_lockout_check: bool,
     tags: Vec<(String, String)>,
@@ -82,7 +86,7 @@ impl Decode for CreateKey {
                  deprecated.",
             ));
         }
-        check_spec(spec.or(old_spec).unwrap_or(SYMMETRIC), usage)?;
+        let (spec, usage) = kind(spec.or(old_spec).unwrap_or(SYMMETRIC), usage)?;
         // A home has no custom key stores, so that none is ever found.
         let origin = match (Origin::from_name(origin), custom_store) {
             (Some(origin), None) => origin,
@@ -90,7 +94,8 @@ impl Decode for CreateKey {
         };
         let policy = policy.as_deref().map(policies::parse).transpose()?;
         tags::check(&tags)?;
-        Ok(Self { description, origin, policy, bypasses_lockout_check, tags })
+        let material = None;
+        Ok(Self { description, origin, spec, usage, material, policy, bypasses_lockout_check, tags })
     }
 }
 
@@ -99,23 +104,36 @@ fn unknown_custom_store(id: Option<&str>) -> KmsError {
     KmsError::new(AwsError::CustomKeyStoreNotFound, format!("The custom key store {which} does not exist."))
 }
 
-/// Symmetric keys only, in this version.
-fn check_spec(spec: &str, usage: Option<&str>) -> Result<(), KmsError> {
+/// The spec and the usage of those names, which must fit.
+fn kind(spec: &str, usage: Option<&str>) -> Result<(KeySpec, KeyUsage), KmsError> {
+    let invalid = |why: String| Err(KmsError::new(AwsError::Validation, why));
+    let Some(known) = KeySpec::from_name(spec) else {
+        return match usage {
+            None => invalid(USAGE_NEEDED.to_owned()),
+            Some(_) => Err(not_supported(&format!("The key spec {spec}"))),
+        };
+    };
     match usage {
-        None if spec != SYMMETRIC => Err(KmsError::new(
-            AwsError::Validation,
-            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.",
-        )),
-        Some(usage) if spec == SYMMETRIC && usage != ENCRYPT_DECRYPT => Err(KmsError::new(
-            AwsError::Validation,
-            format!("KeyUsage {usage} is not compatible with KeySpec {spec}"),
-        )),
-        None | Some(_) if spec != SYMMETRIC => Err(not_supported(&format!("The key spec {spec}"))),
-        None | Some(_) => Ok(()),
+        None if known.kind() != KeyKind::Symmetric => invalid(USAGE_NEEDED.to_owned()),
+        None => Ok((known, known.usages()[0])),
+        Some(name) => match KeyUsage::from_name(name).filter(|usage| known.usages().contains(usage)) {
+            Some(usage) => Ok((known, usage)),
+            None => invalid(format!("KeyUsage {name} is not compatible with KeySpec {spec}")),
+        },
     }
 }
 
+const USAGE_NEEDED: &str =
+    "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.";
+
 impl Request for CreateKey {
+    fn prepare(&mut self) {
+        self.material = match self.origin {
+            Origin::AwsKms => Some(Material::generate(self.spec)),
+            Origin::External => None,
+        };
+    }
+
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         if cx.ring.keys().count() >= KEYS_MAX {
             return Err(KmsError::new(
@@ -130,12 +148,12 @@ impl Request for CreateKey {
         let record = KeyRecord {
             description: self.description.clone(),
             policy: self.policy.clone(),
+            spec: self.spec,
+            usage: self.usage,
             ..new_record(state, self.origin, cx.now)
         };
-        let material = match self.origin {
-            Origin::AwsKms => Some(first_material(record.id, cx.sealer)),
-            Origin::External => None,
-        };
+        let sealed = self.material.as_ref().map(|material| cx.sealer.take(record.id, material));
+        let material = sealed.map(|sealed| first_material(record.id, sealed));
         let key = Key { materials: material.into_iter().map(Into::into).collect(), ..Key::new(record) };
         if !self.bypasses_lockout_check {
             policies::check_lockout(cx, &key)?;
@@ -166,7 +184,7 @@ pub(in crate::kms) fn managed_key(
         ..new_record(KeyState::Enabled, Origin::AwsKms, now)
     };
     let (id, arn) = (record.id, ring.namespace().key_arn(record.id));
-    let material = Change::PutMaterial(first_material(id, sealer));
+    let material = Change::PutMaterial(first_material(id, sealer.generate(id)));
     let alias = AliasRecord { name: alias, key: id, created: now, updated: now };
     let changes = vec![Change::PutKey(record), material, Change::PutAlias(alias)];
     Happening { event: ServiceEvent::CreateManagedKey(arn), changes }
@@ -178,6 +196,8 @@ fn new_record(state: KeyState, origin: Origin, created: Timestamp) -> KeyRecord 
         id: KeyId::random(),
         state,
         origin,
+        spec: KeySpec::SymmetricDefault,
+        usage: KeyUsage::EncryptDecrypt,
         description: String::new(),
         created,
         deletion_date: None,
@@ -187,9 +207,8 @@ fn new_record(state: KeyState, origin: Origin, created: Timestamp) -> KeyRecord 
     }
 }
 
-/// The first backing key of `key`.
-fn first_material(key: KeyId, sealer: &Sealer) -> MaterialRecord {
-    let (id, sealed) = sealer.generate(key);
+/// The first material of `key`.
+fn first_material(key: KeyId, (id, sealed): (MaterialId, SealedMaterial)) -> MaterialRecord {
     MaterialRecord { id, key, version: 1, rotation: None, sealed: Some(sealed), imported: None, uses: 0 }
 }
 
@@ -242,15 +261,48 @@ struct KeyMetadata {
     key_manager: &'static str,
     customer_master_key_spec: &'static str,
     key_spec: &'static str,
-    encryption_algorithms: [&'static str; 1],
+    #[serde(flatten)]
+    algorithms: Algorithms,
     multi_region: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     current_key_material_id: Option<String>,
 }
 
+/// The algorithms of a key, by its usage: one of the lists has some.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Algorithms {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    encryption_algorithms: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signing_algorithms: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    key_agreement_algorithms: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mac_algorithms: Vec<&'static str>,
+}
+
+impl Algorithms {
+    pub fn of(record: &KeyRecord) -> Self {
+        let (spec, usage) = (record.spec, record.usage);
+        let encryption = spec.encryption_algorithms().iter().map(|algorithm| algorithm.name());
+        let signing = spec.signing_algorithms().iter().map(|algorithm| algorithm.name());
+        let agreement = spec.key_agreement_algorithms().iter().map(|algorithm| algorithm.name());
+        let mac = spec.mac_algorithms().iter().map(|algorithm| algorithm.name());
+        Self {
+            encryption_algorithms: encryption.filter(|_| usage == KeyUsage::EncryptDecrypt).collect(),
+            signing_algorithms: signing.filter(|_| usage == KeyUsage::SignVerify).collect(),
+            key_agreement_algorithms: agreement.filter(|_| usage == KeyUsage::KeyAgreement).collect(),
+            mac_algorithms: mac.filter(|_| usage == KeyUsage::GenerateVerifyMac).collect(),
+        }
+    }
+}
+
 impl KeyMetadata {
     fn of(key: &Key, namespace: &Namespace) -> Self {
         let record = &key.record;
+        // Other keys have one material for ever, which AWS KMS does not name here.
+        let current = key.current().filter(|_| record.spec.kind() == KeyKind::Symmetric);
         Self {
             account: namespace.account.clone(),
             key_id: record.id.to_string(),
@@ -258,18 +310,18 @@ impl KeyMetadata {
             creation_date: record.created.as_seconds_f64(),
             enabled: record.state == KeyState::Enabled,
             description: record.description.clone(),
-            key_usage: ENCRYPT_DECRYPT,
+            key_usage: record.usage.name(),
             key_state: record.state.name(),
             deletion_date: record.deletion_date.map(Timestamp::as_seconds_f64),
             valid_to: key.expiry().map(Timestamp::as_seconds_f64),
             origin: record.origin.name(),
             expiration_model: import::key_expiration_model(key),
             key_manager: record.manager.name(),
-            customer_master_key_spec: SYMMETRIC,
-            key_spec: SYMMETRIC,
-            encryption_algorithms: [SYMMETRIC],
+            customer_master_key_spec: record.spec.name(),
+            key_spec: record.spec.name(),
+            algorithms: Algorithms::of(record),
             multi_region: false,
-            current_key_material_id: key.current().map(|material| material.id.to_string()),
+            current_key_material_id: current.map(|material| material.id.to_string()),
         }
     }
 }

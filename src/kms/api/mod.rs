@@ -5,12 +5,15 @@
 
 mod aliases;
 pub(super) mod crypto;
+mod datakeys;
 mod grants;
 mod import;
 mod keys;
 mod life;
+mod macs;
 mod policies;
 mod rotation;
+mod signing;
 mod tags;
 
 pub(super) use keys::managed_key;
@@ -30,6 +33,7 @@ use super::key::{Key, KeyManager};
 use super::material::Sealer;
 use super::reference::{self, Form};
 use super::ring::{Change, Keyring};
+use super::spec::{self, KeyKind};
 use super::state::{Permit, permit};
 use super::{AwsError, Caller, KeyChange, KmsError, Operation, ServiceEvent};
 use crate::clock::Timestamp;
@@ -115,8 +119,8 @@ pub(super) fn check(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(),
     }
     let (state, origin) = (key.record.state, key.record.origin);
     let in_state = |error| Err(KmsError::new(error, format!("{arn} {}", state.predicate())));
-    match permit(operation, state, origin) {
-        Permit::Allowed => Ok(()),
+    match permit(operation, state, key.record.spec.kind(), origin) {
+        Permit::Allowed => check_usage(operation, key, arn),
         Permit::Disabled => in_state(AwsError::Disabled),
         Permit::InvalidState if operation == Operation::CancelKeyDeletion => {
             Err(KmsError::new(AwsError::InvalidState, format!("{arn} is not pending deletion.")))
@@ -126,7 +130,21 @@ pub(super) fn check(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(),
             AwsError::UnsupportedOperation,
             format!("{arn} origin is {} which is not valid for this operation.", origin.name()),
         )),
+        Permit::WrongKind => Err(KmsError::bare(AwsError::UnsupportedOperation)),
     }
+}
+
+/// Whether the operation is one for what the key is used for.
+fn check_usage(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(), KmsError> {
+    let (spec, usage, name) = (key.record.spec, key.record.usage, operation.name());
+    let why = if !spec::is_for(operation, usage) {
+        format!("{arn} key usage is {} which is not valid for {name}.", usage.name())
+    } else if spec::is_for_symmetric_alone(operation) && spec.kind() != KeyKind::Symmetric {
+        format!("{arn} key spec is {} which is not valid for {name}.", spec.name())
+    } else {
+        return Ok(());
+    };
+    Err(KmsError::new(AwsError::InvalidKeyUsage, why))
 }
 
 /// What a handler decided. It may hold a plaintext, so it has no `Debug` form.
@@ -156,6 +174,9 @@ impl Reply {
 
 /// A request that was read, ready to be decided on.
 pub(super) trait Request {
+    /// Does what takes long and needs no keyring, before the store is held.
+    fn prepare(&mut self) {}
+
     /// Decides.
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError>;
 }
@@ -196,9 +217,21 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::Encrypt => read::<crypto::Encrypt>(fields),
         Operation::Decrypt => read::<crypto::Decrypt>(fields),
         Operation::ReEncrypt => read::<crypto::ReEncrypt>(fields),
-        Operation::GenerateDataKey => read::<crypto::GenerateDataKey>(fields),
-        Operation::GenerateDataKeyWithoutPlaintext => read::<crypto::GenerateDataKeyWithoutPlaintext>(fields),
-        Operation::GenerateRandom => read::<crypto::GenerateRandom>(fields),
+        Operation::GenerateDataKey => read::<datakeys::GenerateDataKey>(fields),
+        Operation::GenerateDataKeyWithoutPlaintext => {
+            read::<datakeys::GenerateDataKeyWithoutPlaintext>(fields)
+        }
+        Operation::GenerateDataKeyPair => read::<datakeys::GenerateDataKeyPair>(fields),
+        Operation::GenerateDataKeyPairWithoutPlaintext => {
+            read::<datakeys::GenerateDataKeyPairWithoutPlaintext>(fields)
+        }
+        Operation::GenerateRandom => read::<datakeys::GenerateRandom>(fields),
+        Operation::Sign => read::<signing::Sign>(fields),
+        Operation::Verify => read::<signing::Verify>(fields),
+        Operation::GenerateMac => read::<macs::GenerateMac>(fields),
+        Operation::VerifyMac => read::<macs::VerifyMac>(fields),
+        Operation::GetPublicKey => read::<signing::GetPublicKey>(fields),
+        Operation::DeriveSharedSecret => read::<signing::DeriveSharedSecret>(fields),
         Operation::PutKeyPolicy => read::<policies::PutKeyPolicy>(fields),
         Operation::GetKeyPolicy => read::<policies::GetKeyPolicy>(fields),
         Operation::ListKeyPolicies => read::<policies::ListKeyPolicies>(fields),

@@ -45,6 +45,22 @@ enum Key {
     GrantIsForAwsResource,
     /// `kms:BypassPolicyLockoutSafetyCheck`, of the operations that have it.
     BypassesLockoutCheck,
+    /// `kms:KeySpec`.
+    Spec,
+    /// `kms:KeyUsage`.
+    Usage,
+    /// `kms:EncryptionAlgorithm`.
+    EncryptionAlgorithm,
+    /// `kms:SigningAlgorithm`.
+    SigningAlgorithm,
+    /// `kms:MacAlgorithm`.
+    MacAlgorithm,
+    /// `kms:MessageType`: of Sign and Verify.
+    MessageType,
+    /// `kms:DataKeyPairSpec`.
+    DataKeyPairSpec,
+    /// `kms:KeyAgreementAlgorithm`.
+    AgreementAlgorithm,
 }
 
 /// Which of a request's values must pass.
@@ -82,7 +98,9 @@ enum Found<'a> {
 const OPERATORS: &str = "StringEquals, StringEqualsIgnoreCase, StringLike, their Not forms, Bool and Null, with IfExists, \
                          ForAnyValue: and ForAllValues:";
 const KEYS: &str = "kms:EncryptionContext:NAME, kms:EncryptionContextKeys, kms:ViaService, kms:CallerAccount, aws:PrincipalArn, \
-                    kms:GrantIsForAWSResource and kms:BypassPolicyLockoutSafetyCheck";
+                    kms:KeySpec, kms:KeyUsage, kms:EncryptionAlgorithm, kms:SigningAlgorithm, kms:MacAlgorithm, kms:MessageType, \
+                    kms:DataKeyPairSpec, kms:KeyAgreementAlgorithm, kms:GrantIsForAWSResource and \
+                    kms:BypassPolicyLockoutSafetyCheck";
 
 impl Condition {
     /// A condition of a document, of at least one value.
@@ -194,6 +212,14 @@ impl Key {
             ("aws:PrincipalArn", Self::PrincipalArn),
             ("kms:GrantIsForAWSResource", Self::GrantIsForAwsResource),
             ("kms:BypassPolicyLockoutSafetyCheck", Self::BypassesLockoutCheck),
+            ("kms:KeySpec", Self::Spec),
+            ("kms:KeyUsage", Self::Usage),
+            ("kms:EncryptionAlgorithm", Self::EncryptionAlgorithm),
+            ("kms:SigningAlgorithm", Self::SigningAlgorithm),
+            ("kms:MacAlgorithm", Self::MacAlgorithm),
+            ("kms:MessageType", Self::MessageType),
+            ("kms:DataKeyPairSpec", Self::DataKeyPairSpec),
+            ("kms:KeyAgreementAlgorithm", Self::AgreementAlgorithm),
         ];
         keys.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, key)| key)
     }
@@ -223,8 +249,20 @@ impl Key {
                 Some(bypasses) => Found::Values(vec![if bypasses { "true" } else { "false" }.into()]),
                 None => Found::Absent,
             },
+            Self::Spec => of_request(Some(ask.key_spec)),
+            Self::Usage => of_request(Some(ask.key_usage)),
+            Self::EncryptionAlgorithm => of_request(ask.asked.encryption_algorithm),
+            Self::SigningAlgorithm => of_request(ask.asked.signing_algorithm),
+            Self::MacAlgorithm => of_request(ask.asked.mac_algorithm),
+            Self::MessageType => of_request(ask.asked.message_type),
+            Self::DataKeyPairSpec => of_request(ask.asked.data_key_pair_spec),
+            Self::AgreementAlgorithm => of_request(ask.asked.key_agreement_algorithm),
         }
     }
+}
+
+fn of_request(value: Option<&str>) -> Found<'_> {
+    value.map_or(Found::Absent, |value| Found::Values(vec![value.into()]))
 }
 
 fn of_pairs<'a>(context: Context<'a>, pick: impl Fn(&'a str, &'a str) -> Option<&'a str>) -> Found<'a> {

@@ -111,6 +111,10 @@ pub struct Ask<'a> {
     pub action: &'a str,
     /// The key's ARN.
     pub resource: &'a str,
+    /// Its spec.
+    pub key_spec: &'a str,
+    /// Its usage.
+    pub key_usage: &'a str,
     /// The region, which names of services hold.
     pub region: &'a str,
     /// Whether files' data keys are asked for, by a mount or a command that works on files.
@@ -119,6 +123,37 @@ pub struct Ask<'a> {
     pub context: Context<'a>,
     /// `kms:BypassPolicyLockoutSafetyCheck`, for the operations that have it.
     pub bypasses_lockout_check: Option<bool>,
+    /// What of the request its conditions can look at.
+    pub asked: Asked,
+}
+
+/// Members of a request that conditions can look at, by AWS's names of their values; `None` for operations that have not got them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `kms:EncryptionAlgorithm`.
+    pub encryption_algorithm: Option<&'static str>,
+    /// `kms:SigningAlgorithm`.
+    pub signing_algorithm: Option<&'static str>,
+    /// `kms:MacAlgorithm`.
+    pub mac_algorithm: Option<&'static str>,
+    /// `kms:MessageType`.
+    pub message_type: Option<&'static str>,
+    /// `kms:DataKeyPairSpec`.
+    pub data_key_pair_spec: Option<&'static str>,
+    /// `kms:KeyAgreementAlgorithm`.
+    pub key_agreement_algorithm: Option<&'static str>,
+}
+
+impl Asked {
+    /// An operation without any of them.
+    pub const NOTHING: Self = Self {
+        encryption_algorithm: None,
+        signing_algorithm: None,
+        mac_algorithm: None,
+        message_type: None,
+        data_key_pair_spec: None,
+        key_agreement_algorithm: None,
+    };
 }
 
 /// What a policy answers.

@@ -1,6 +1,7 @@
 //! Both tables in full: against the documentation that prints them, and against the rules that they implement.
 
 use super::*;
+use crate::kms::spec::{self, KeySpec, KeyUsage};
 
 /// The word that the documentation has in a cell of the permit table.
 const fn permit_word(permit: Permit) -> &'static str {
@@ -8,8 +9,36 @@ const fn permit_word(permit: Permit) -> &'static str {
         Permit::Allowed => "ok",
         Permit::Disabled => "DisabledException",
         Permit::InvalidState => "KMSInvalidStateException",
-        Permit::Unsupported => "UnsupportedOperationException",
+        Permit::Unsupported | Permit::WrongKind => "UnsupportedOperationException",
     }
+}
+
+/// Every kind with every origin, and what the documentation calls a row that only some of them have.
+const KEYS: [(KeyKind, Origin); 6] = [
+    (KeyKind::Symmetric, Origin::AwsKms),
+    (KeyKind::Symmetric, Origin::External),
+    (KeyKind::Asymmetric, Origin::AwsKms),
+    (KeyKind::Asymmetric, Origin::External),
+    (KeyKind::Hmac, Origin::AwsKms),
+    (KeyKind::Hmac, Origin::External),
+];
+
+/// `of asymmetric and HMAC keys, origin AWS_KMS`, for the keys that have a row.
+fn of_keys(keys: &[(KeyKind, Origin)]) -> String {
+    let kinds: Vec<_> =
+        KeyKind::ALL.into_iter().filter(|kind| keys.iter().any(|(of, _)| of == kind)).collect();
+    let origins: Vec<_> =
+        Origin::ALL.into_iter().filter(|origin| keys.iter().any(|(_, of)| of == origin)).collect();
+    assert_eq!(kinds.len() * origins.len(), keys.len(), "a row is of some kinds and some origins");
+    let mut text = String::new();
+    if kinds.len() < KeyKind::ALL.len() {
+        let kinds: Vec<_> = kinds.into_iter().map(KeyKind::words).collect();
+        text += &format!(", {} keys", kinds.join(" and "));
+    }
+    if let [origin] = origins[..] {
+        text += &format!(", origin {}", origin.name());
+    }
+    text
 }
 
 const fn next_word(next: Next) -> &'static str {
@@ -51,14 +80,58 @@ fn assert_documented(table: &str) {
 fn st_1_the_permit_table_is_the_documented_one() {
     let mut table = header("operation");
     for operation in Operation::ALL {
-        let cells = |origin| KeyState::ALL.map(|state| permit_word(permit(*operation, state, origin)));
-        let name = operation.name();
-        let [made, imported] = Origin::ALL.map(cells);
-        if made == imported {
-            table += &row(name, made);
-        } else {
-            table += &row(&format!("{name}, origin AWS_KMS"), made);
-            table += &row(&format!("{name}, origin EXTERNAL"), imported);
+        let mut rows: Vec<(_, Vec<_>)> = Vec::new();
+        for (kind, origin) in KEYS {
+            let cells = KeyState::ALL.map(|state| permit_word(permit(*operation, state, kind, origin)));
+            match rows.iter_mut().find(|(known, _)| *known == cells) {
+                Some((_, keys)) => keys.push((kind, origin)),
+                None => rows.push((cells, vec![(kind, origin)])),
+            }
+        }
+        for (cells, keys) in rows {
+            table += &row(&format!("{}{}", operation.name(), of_keys(&keys)), cells);
+        }
+    }
+    assert_documented(&table);
+}
+
+#[test]
+fn the_table_of_usages_is_the_documented_one() {
+    let names = KeyUsage::ALL.iter().map(|usage| usage.name()).collect::<Vec<_>>();
+    let mut table = format!("| operation | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
+    let some = |operation: &&Operation| !KeyUsage::ALL.iter().all(|usage| spec::is_for(**operation, *usage));
+    for operation in Operation::ALL.iter().filter(some) {
+        let word = |usage: &KeyUsage| match spec::is_for(*operation, *usage) {
+            true if spec::is_for_symmetric_alone(*operation) => "symmetric keys",
+            true => "ok",
+            false => "InvalidKeyUsageException",
+        };
+        let cells: Vec<_> = KeyUsage::ALL.iter().map(word).collect();
+        table += &format!("| {} | {} |\n", operation.name(), cells.join(" | "));
+    }
+    assert_documented(&table);
+}
+
+#[test]
+fn the_table_of_specs_is_the_documented_one() {
+    let mut table = "| key spec | key usage | algorithms |\n|---|---|---|\n".to_owned();
+    for spec in KeySpec::ALL {
+        for usage in spec.usages() {
+            let algorithms: Vec<_> = match usage {
+                KeyUsage::EncryptDecrypt => {
+                    spec.encryption_algorithms().iter().map(|algorithm| algorithm.name()).collect()
+                }
+                KeyUsage::SignVerify => {
+                    spec.signing_algorithms().iter().map(|algorithm| algorithm.name()).collect()
+                }
+                KeyUsage::GenerateVerifyMac => {
+                    spec.mac_algorithms().iter().map(|algorithm| algorithm.name()).collect()
+                }
+                KeyUsage::KeyAgreement => {
+                    spec.key_agreement_algorithms().iter().map(|algorithm| algorithm.name()).collect()
+                }
+            };
+            table += &format!("| {} | {} | {} |\n", spec.name(), usage.name(), algorithms.join(", "));
         }
     }
     assert_documented(&table);
@@ -73,42 +146,59 @@ fn the_transition_table_is_the_documented_one() {
     assert_documented(&table);
 }
 
-/// Operations, the origin (`None`: both), the cells of the four states that the rule names, the cell of Unavailable.
-type Rule = (&'static [&'static str], Option<Origin>, [&'static str; 4], &'static str);
+/// Operations, the keys, the cells of the four states that the rule names, the cell of Unavailable.
+type Rule = (&'static [&'static str], Of, [&'static str; 4], &'static str);
+
+/// Which keys a rule is of: kinds (`None`: every one) and origin (`None`: both).
+type Of = (Option<&'static [KeyKind]>, Option<Origin>);
+
+const EVERY: Of = (None, None);
+const MADE: Of = (None, Some(Origin::AwsKms));
+const IMPORTED: Of = (None, Some(Origin::External));
+const OTHERS: &[KeyKind] = &[KeyKind::Asymmetric, KeyKind::Hmac];
 
 /// The table of rule ST-1, row by row as the rule has it. The rule says nothing of Unavailable; AWS's own table does.
-/// `-` is a cell that no key can be in: only an EXTERNAL key is ever pending import.
+/// `-` is a cell that no key can be in: only an EXTERNAL key is ever pending import. What the rule says of symmetric keys alone, AWS's own
+/// table and what was recorded of it say of others.
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
-    (&["Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"], None,
+    (&["Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair",
+       "GenerateDataKeyPairWithoutPlaintext", "Sign", "Verify", "GenerateMac", "VerifyMac", "DeriveSharedSecret"], EVERY,
         ["ok", "disabled", "invalid", "invalid"], "invalid"),
-    (&["CreateGrant"], None, ["ok", "disabled", "invalid", "invalid"], "ok"),
+    (&["GetPublicKey"], (Some(&[KeyKind::Asymmetric]), None), ["ok", "disabled", "invalid", "invalid"], "invalid"),
+    (&["GetPublicKey"], (Some(&[KeyKind::Symmetric, KeyKind::Hmac]), None),
+        ["kind", "kind", "kind", "kind"], "kind"),
+    (&["CreateGrant"], EVERY, ["ok", "disabled", "invalid", "invalid"], "ok"),
     (&["DescribeKey", "ListAliases", "ListGrants", "GetKeyPolicy", "PutKeyPolicy", "ListKeyPolicies", "ListResourceTags",
-       "RetireGrant", "RevokeGrant", "DeleteAlias"], None,
+       "RetireGrant", "RevokeGrant", "DeleteAlias"], EVERY,
         ["ok", "ok", "ok", "ok"], "ok"),
-    (&["EnableKey", "DisableKey"], None, ["ok", "ok", "invalid", "invalid"], "ok"),
-    (&["EnableKeyRotation", "DisableKeyRotation"], Some(Origin::AwsKms),
+    (&["EnableKey", "DisableKey"], EVERY, ["ok", "ok", "invalid", "invalid"], "ok"),
+    (&["EnableKeyRotation"], (Some(&[KeyKind::Symmetric]), Some(Origin::AwsKms)),
         ["ok", "disabled", "invalid", "-"], "unsupported"),
-    (&["EnableKeyRotation", "DisableKeyRotation"], Some(Origin::External),
+    (&["EnableKeyRotation"], (Some(OTHERS), Some(Origin::AwsKms)), ["kind", "disabled", "invalid", "-"], "unsupported"),
+    (&["DisableKeyRotation"], MADE, ["ok", "disabled", "invalid", "-"], "unsupported"),
+    (&["EnableKeyRotation", "DisableKeyRotation"], IMPORTED,
         ["unsupported", "unsupported", "unsupported", "unsupported"], "unsupported"),
-    (&["RotateKeyOnDemand"], None, ["ok", "disabled", "invalid", "invalid"], "unsupported"),
-    (&["GetKeyRotationStatus"], None, ["ok", "ok", "ok", "unsupported"], "unsupported"),
-    (&["ListKeyRotations"], None, ["ok", "ok", "ok", "ok"], "ok"),
-    (&["UpdateAlias"], None, ["ok", "ok", "invalid", "ok"], "ok"),
-    (&["CreateAlias", "TagResource", "UntagResource", "UpdateKeyDescription"], None,
+    (&["RotateKeyOnDemand"], (Some(&[KeyKind::Symmetric]), None),
+        ["ok", "disabled", "invalid", "invalid"], "unsupported"),
+    (&["RotateKeyOnDemand"], (Some(OTHERS), None), ["kind", "disabled", "invalid", "invalid"], "unsupported"),
+    (&["GetKeyRotationStatus"], EVERY, ["ok", "ok", "ok", "unsupported"], "unsupported"),
+    (&["ListKeyRotations"], EVERY, ["ok", "ok", "ok", "ok"], "ok"),
+    (&["UpdateAlias"], EVERY, ["ok", "ok", "invalid", "ok"], "ok"),
+    (&["CreateAlias", "TagResource", "UntagResource", "UpdateKeyDescription"], EVERY,
         ["ok", "ok", "invalid", "ok"], "ok"),
-    (&["ScheduleKeyDeletion"], None, ["ok", "ok", "invalid", "ok"], "ok"),
-    (&["CancelKeyDeletion"], None, ["invalid", "invalid", "ok", "invalid"], "invalid"),
-    (&["GetParametersForImport", "ImportKeyMaterial"], Some(Origin::AwsKms),
+    (&["ScheduleKeyDeletion"], EVERY, ["ok", "ok", "invalid", "ok"], "ok"),
+    (&["CancelKeyDeletion"], EVERY, ["invalid", "invalid", "ok", "invalid"], "invalid"),
+    (&["GetParametersForImport", "ImportKeyMaterial"], MADE,
         ["unsupported", "unsupported", "invalid", "-"], "unsupported"),
-    (&["GetParametersForImport", "ImportKeyMaterial"], Some(Origin::External),
+    (&["GetParametersForImport", "ImportKeyMaterial"], IMPORTED,
         ["ok", "ok", "invalid", "ok"], "unsupported"),
-    (&["DeleteImportedKeyMaterial"], Some(Origin::AwsKms),
+    (&["DeleteImportedKeyMaterial"], MADE,
         ["unsupported", "unsupported", "unsupported", "-"], "unsupported"),
-    (&["DeleteImportedKeyMaterial"], Some(Origin::External),
+    (&["DeleteImportedKeyMaterial"], IMPORTED,
         ["ok", "ok", "ok", "ok"], "unsupported"),
     // Operations that name no key.
-    (&["CreateKey", "ListKeys", "ListRetirableGrants", "GenerateRandom"], None, ["ok", "ok", "ok", "ok"], "ok"),
+    (&["CreateKey", "ListKeys", "ListRetirableGrants", "GenerateRandom"], EVERY, ["ok", "ok", "ok", "ok"], "ok"),
 ];
 
 #[test]
@@ -118,18 +208,23 @@ fn st_1_every_cell_of_the_permit_table_is_as_the_rule_says() {
         Permit::Disabled => "disabled",
         Permit::InvalidState => "invalid",
         Permit::Unsupported => "unsupported",
+        Permit::WrongKind => "kind",
     };
     let mut ruled = std::collections::BTreeSet::new();
-    for (operations, origin, cells, unavailable) in RULES {
+    for (operations, (kinds, origin), cells, unavailable) in RULES {
+        let applies = |(kind, of): &(KeyKind, Origin)| {
+            kinds.is_none_or(|kinds| kinds.contains(kind)) && origin.is_none_or(|origin| origin == *of)
+        };
         for name in *operations {
             let operation = Operation::from_name(name).unwrap_or_else(|| panic!("{name} is an operation"));
-            for origin in origin.map_or(Origin::ALL.to_vec(), |origin| vec![origin]) {
-                assert!(ruled.insert((operation, origin.name())), "{name} is ruled on twice");
+            for (kind, origin) in KEYS.into_iter().filter(applies) {
+                assert!(ruled.insert((operation, kind, origin.name())), "{name} is ruled on twice");
                 for (state, expected) in KeyState::ALL.into_iter().zip(cells.iter().chain([unavailable])) {
-                    let found = word(permit(operation, state, origin));
+                    let found = word(permit(operation, state, kind, origin));
                     assert!(
                         *expected == "-" || *expected == found,
-                        "{name} on a key of origin {} in {}: {expected} expected, {found} found",
+                        "{name} on a {} key of origin {} in {}: {expected} expected, {found} found",
+                        kind.words(),
                         origin.name(),
                         state.name()
                     );
@@ -137,7 +232,7 @@ fn st_1_every_cell_of_the_permit_table_is_as_the_rule_says() {
             }
         }
     }
-    assert_eq!(ruled.len(), Operation::ALL.len() * Origin::ALL.len(), "every row is ruled on");
+    assert_eq!(ruled.len(), Operation::ALL.len() * KEYS.len(), "every row is ruled on");
 }
 
 #[test]
@@ -168,10 +263,10 @@ fn what_the_permit_table_allows_the_transition_table_carries_out() {
         (Operation::CancelKeyDeletion, &[Event::CancelDeletion, Event::CancelDeletionWithoutMaterial]),
     ];
     for (operation, events) in moves {
-        for (state, origin) in
-            KeyState::ALL.into_iter().flat_map(|state| Origin::ALL.map(|origin| (state, origin)))
+        for (state, (kind, origin)) in
+            KeyState::ALL.into_iter().flat_map(|state| KEYS.map(|key| (state, key)))
         {
-            let allowed = permit(operation, state, origin) == Permit::Allowed;
+            let allowed = permit(operation, state, kind, origin) == Permit::Allowed;
             for event in events {
                 let leads = next(state, *event) != Next::Refused;
                 assert_eq!(allowed, leads, "{} in {}", operation.name(), state.name());
@@ -183,7 +278,8 @@ fn what_the_permit_table_allows_the_transition_table_carries_out() {
 #[test]
 fn only_an_enabled_key_is_usable_for_files() {
     for state in KeyState::ALL {
-        let encrypts = permit(Operation::GenerateDataKey, state, Origin::AwsKms) == Permit::Allowed;
+        let permits = permit(Operation::GenerateDataKey, state, KeyKind::Symmetric, Origin::AwsKms);
+        let encrypts = permits == Permit::Allowed;
         assert_eq!(state.usability() == Usability::Usable, encrypts, "{}", state.name());
         assert_eq!(encrypts, state == KeyState::Enabled);
     }

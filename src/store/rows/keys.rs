@@ -13,6 +13,7 @@ use crate::kms::key::{
 };
 use crate::kms::material::SealedMaterial;
 use crate::kms::policy::Policy;
+use crate::kms::spec::{KeySpec, KeyUsage};
 use crate::kms::state::{KeyState, Origin};
 
 /// The row of a CMK.
@@ -29,16 +30,20 @@ pub fn key_row(key: &KeyRecord) -> Row {
         key.rotation.map(|schedule| i64::from(schedule.period_days)).into(),
         key.rotation.map(|schedule| schedule.next.as_millis()).into(),
         key.policy.as_ref().map(|policy| policy.text().to_owned()).into(),
+        // So is a symmetric key for encryption.
+        (key.spec != KeySpec::SymmetricDefault).then(|| key.spec.name().to_owned()).into(),
+        (key.spec != KeySpec::SymmetricDefault).then(|| key.usage.name().to_owned()).into(),
     ]
 }
 
 /// The CMK of a row; `None` where the row is not one that [`key_row`] writes.
 pub fn key_record(row: &Row) -> Option<KeyRecord> {
-    let [id, state, origin, description, created, deletion_date, manager, period, next, policy] =
+    let [id, state, origin, description, created, deletion_date, manager, period, next, policy, spec, usage] =
         row.as_slice()
     else {
         return None;
     };
+    let (spec, usage) = kind(spec, usage)?;
     let manager = match optional(manager, |value| KeyManager::from_name(text(value)?))? {
         None => KeyManager::Customer,
         Some(KeyManager::Aws) => KeyManager::Aws,
@@ -64,7 +69,21 @@ pub fn key_record(row: &Row) -> Option<KeyRecord> {
         manager,
         rotation,
         policy: optional(policy, |value| Policy::parse(text(value)?).ok())?.map(Arc::new),
+        spec,
+        usage,
     })
+}
+
+/// What kind of key it is; `None` where it is none that there can be.
+fn kind(spec: &Value, usage: &Value) -> Option<(KeySpec, KeyUsage)> {
+    let spec = optional(spec, |value| KeySpec::from_name(text(value)?))?;
+    let usage = optional(usage, |value| KeyUsage::from_name(text(value)?))?;
+    match (spec, usage) {
+        (None, None) => Some((KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt)),
+        (Some(KeySpec::SymmetricDefault), _) => None,
+        (Some(spec), Some(usage)) => spec.usages().contains(&usage).then_some((spec, usage)),
+        (Some(_), None) | (None, Some(_)) => None,
+    }
 }
 
 /// The row of a backing key.

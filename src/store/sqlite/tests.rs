@@ -9,6 +9,7 @@ use crate::kms::id::{KeyId, MaterialId};
 use crate::kms::key::{KeyManager, KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use crate::kms::material::SealedMaterial;
 use crate::kms::ring::Change;
+use crate::kms::spec::{KeySpec, KeyUsage};
 use crate::kms::state::{KeyState, Origin};
 use crate::store::root::RootKey;
 use crate::store::slot::SlotSecret;
@@ -58,6 +59,8 @@ fn key(state: &mut u64) -> KeyRecord {
         id: KeyId::from_bytes(bytes(state)),
         state: KeyState::Enabled,
         origin: Origin::AwsKms,
+        spec: KeySpec::SymmetricDefault,
+        usage: KeyUsage::EncryptDecrypt,
         description: String::new(),
         created: Timestamp::from_millis(0),
         deletion_date: None,

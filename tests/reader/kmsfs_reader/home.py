@@ -17,7 +17,7 @@ TABLES = {
     "slots": ["id", "kind", "parameters", "salt", "sealed", "made"],
     "keys": [
         *("id", "state", "origin", "description", "created", "deletion_date"),
-        *("manager", "rotation_period", "rotation_next", "policy"),
+        *("manager", "rotation_period", "rotation_next", "policy", "spec", "usage"),
     ],
     "materials": [
         *("id", "key_id", "version", "rotation", "rotated", "sealed"),
@@ -33,7 +33,7 @@ TABLES = {
 }
 """The tables, each with its columns but for the MAC."""
 
-ADDED = {"slots": 1, "keys": 4, "materials": 4}
+ADDED = {"slots": 1, "keys": 6, "materials": 4}
 """How many columns a table has that its first version lacked: NULL in them is not part of what MACs cover."""
 
 Value = int | str | bytes | None
