@@ -237,7 +237,7 @@ impl Request for DeriveSharedSecret {
             .ok_or_else(|| incompatible(key, self.algorithm))?;
         // AWS KMS says no more of it either.
         let secret = agree::agree(private_key(cx, key)?, &self.public)
-            .map_err(|_| KmsError::new(AwsError::Validation, ""))?;
+            .map_err(|_| KmsError::bare(AwsError::Validation))?;
         would_succeed(self.dry_run)?;
         Reply::answer(&SharedSecret {
             key_id: cx.arn(key).to_string(),
