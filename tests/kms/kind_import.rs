@@ -25,7 +25,7 @@ pub fn best(spec: &str) -> &'static str {
 pub fn material(spec: &str) -> Vec<u8> {
     match spec {
         _ if spec.starts_with("HMAC") => vec![7; 64],
-        _ => Peer::start().make(spec).private,
+        _ => Peer::shared().make(spec).private,
     }
 }
 
@@ -63,7 +63,7 @@ impl Parameters {
 
 /// An ImportKeyMaterial with fresh parameters.
 pub fn wrapped_request(service: &Service, key: &Key, spec: &str, material: &[u8]) -> Value {
-    Parameters::of(service, key, best(spec), "RSA_2048").request(&mut Peer::start(), material)
+    Parameters::of(service, key, best(spec), "RSA_2048").request(&mut Peer::shared(), material)
 }
 
 fn external(service: &Service, spec: &str, usage: &str) -> Key {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -12,8 +13,9 @@ const PYTHON: &str = "/usr/bin/python3";
 
 /// A running peer.
 pub struct Peer {
-    child: Child,
-    requests: Option<ChildStdin>,
+    /// It ends when its requests do.
+    _child: Child,
+    requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
@@ -24,18 +26,25 @@ pub struct Pair {
 }
 
 impl Peer {
+    /// One for what many tests ask for in passing, which starts once and ends with the process.
+    pub fn shared() -> MutexGuard<'static, Self> {
+        static SHARED: OnceLock<Mutex<Peer>> = OnceLock::new();
+        // A test that failed meanwhile left no half a request: each is a line, and so is its answer.
+        SHARED.get_or_init(|| Mutex::new(Self::start())).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn start() -> Self {
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peer/peer.py");
         let mut command = Command::new(PYTHON);
         command.args(["-B", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{PYTHON}: {error}"));
-        let requests = child.stdin.take();
+        let requests = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        Self { child, requests, answers }
+        Self { _child: child, requests, answers }
     }
 
     fn ask(&mut self, job: &Value) -> Value {
-        writeln!(self.requests.as_mut().unwrap(), "{job}").unwrap();
+        writeln!(self.requests, "{job}").unwrap();
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "the peer has ended: does {PYTHON} have the package cryptography?");
@@ -111,13 +120,5 @@ impl Peer {
             "do": "wrap", "public": base64(public), "algorithm": algorithm, "bytes": len, "material": base64(material)
         });
         bytes(&self.ask(&job)["wrapped"])
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It ends when its requests do.
-        drop(self.requests.take());
-        let _ = self.child.wait();
     }
 }
