@@ -133,6 +133,18 @@ fn imp_7_the_example_in_the_manual_works_and_says_that_the_material_is_the_calle
 }
 
 #[test]
+fn the_example_of_a_private_key_in_the_manual_works_and_openssl_verifies_what_it_signs() {
+    let fixture = Fixture::new();
+    let example = section("### Other kinds").split("```sh\n").nth(1).unwrap();
+    let output = bash(&fixture, example.split("```").next().unwrap());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("Verified OK\n"), "{said}");
+    let left = ["contract", "contract.sig", "home", "key-file", "private.pem", "public.der"];
+    assert_eq!(fixture.names(), left);
+}
+
+#[test]
 fn imp_3_the_date_of_an_end_is_read_as_the_aws_cli_reads_it() {
     let fixture = Fixture::new();
     let key = fixture.kms(&["create-key", "--origin", "EXTERNAL"])["KeyMetadata"]["KeyId"].clone();

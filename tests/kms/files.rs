@@ -50,6 +50,25 @@ fn st_1_the_state_of_a_key_decides_on_its_files() {
 }
 
 #[test]
+fn a_key_of_another_kind_has_no_files() {
+    let service = Service::new();
+    let keys = service.home.data_keys();
+    let file = wrapped(&service, &service.key().id);
+    for (spec, usage, kind) in [
+        ("RSA_2048", "ENCRYPT_DECRYPT", "RSA_2048 for ENCRYPT_DECRYPT"),
+        ("ECC_NIST_P256", "SIGN_VERIFY", "ECC_NIST_P256 for SIGN_VERIFY"),
+        ("HMAC_256", "GENERATE_VERIFY_MAC", "HMAC_256 for GENERATE_VERIFY_MAC"),
+    ] {
+        let key = service.of_kind(spec, usage);
+        let expected = DataKeyError::WrongKind(KeyArn::new(key.arn.clone()), kind.to_owned());
+        assert_eq!(refused(keys.resolve(&key.id).map(drop)), expected);
+        assert_eq!(refused(keys.generate(&asker(), &key.id, &context("1")).map(drop)), expected);
+        let moved = keys.rewrap(&asker(), &file, &context("1"), Some(&key.arn));
+        assert_eq!(refused(moved.map(drop)), expected);
+    }
+}
+
+#[test]
 fn a_key_without_material_has_no_files() {
     let service = Service::new();
     let key = service.key_in("PendingImport", "EXTERNAL");

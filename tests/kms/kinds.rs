@@ -349,6 +349,22 @@ fn a_ciphertext_of_rsa_is_decrypted_by_the_key_that_is_named_and_in_its_way_alon
 }
 
 #[test]
+fn a_forged_ciphertext_that_names_material_of_another_kind_is_invalid() {
+    let service = Service::new();
+    let key = service.of_kind("RSA_2048", "ENCRYPT_DECRYPT");
+    let ring = service.home.keyring().unwrap();
+    let known = ring.keys().next().unwrap();
+    let (id, material) = (known.record.id, known.materials[0].id);
+    let forged = [b"kms\x01", id.as_bytes().as_slice(), material.as_bytes(), &[9; 76]].concat();
+    for request in [
+        json!({"CiphertextBlob": base64(&forged)}),
+        json!({"CiphertextBlob": base64(&forged), "KeyId": key.id}),
+    ] {
+        assert_eq!(service.refusal("Decrypt", request), "InvalidCiphertextException");
+    }
+}
+
+#[test]
 fn re_encryption_crosses_kinds() {
     let service = Service::new();
     let (rsa, symmetric) = (service.of_kind("RSA_2048", "ENCRYPT_DECRYPT"), service.key());

@@ -46,6 +46,10 @@ fn a_directorys_default_key_is_inherited_by_new_directories() {
     fs::create_dir(&dir).unwrap();
     assert_eq!(xattr(&dir, "user.kmsfs.default-key"), Err(rustix::io::Errno::NODATA));
     assert_eq!(set_default_key(&dir, "alias/absent"), Err(rustix::io::Errno::NOKEY));
+    // Files take symmetric keys alone.
+    let signing = fixture.kms(&["create-key", "--key-spec", "ECC_NIST_P256", "--key-usage", "SIGN_VERIFY"]);
+    let signing = signing["KeyMetadata"]["KeyId"].as_str().unwrap();
+    assert_eq!(set_default_key(&dir, signing), Err(rustix::io::Errno::INVAL));
     set_default_key(&dir, "alias/other").unwrap();
     fs::create_dir_all(dir.join("sub/sub")).unwrap();
     for path in ["d/f", "d/sub/f", "d/sub/sub/f"] {

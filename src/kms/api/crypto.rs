@@ -34,13 +34,14 @@ pub(in crate::kms) const RE_ENCRYPT_FROM: &str = "ReEncryptFrom";
 pub(in crate::kms) const RE_ENCRYPT_TO: &str = "ReEncryptTo";
 const ALGORITHMS: &[&str] = &[SYMMETRIC, "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"];
 
-/// Encrypts under the current backing key of `key`, whose state permits it.
+/// Encrypts under the current backing key of `key`, whose state permits it; a key of another kind has none.
 pub(in crate::kms) fn seal<'k>(
     cx: &Context<'_>,
     key: &'k Key,
     context: &EncryptionContext,
     plaintext: &[u8],
 ) -> Result<(Vec<u8>, &'k Arc<MaterialRecord>), KmsError> {
+    check_algorithm(key, SYMMETRIC)?;
     if key.next_rotation().is_some_and(|date| date <= cx.trusted) {
         let why = format!("{} is to be rotated before its next use, and that failed", cx.arn(key));
         return Err(KmsError::failed(Cause::Store, why));
@@ -96,6 +97,8 @@ pub(in crate::kms) fn open<'a>(
         }
     };
     cx.permitted(key)?;
+    // No key of another kind made it, whatever it says.
+    check_algorithm(key, SYMMETRIC).map_err(|_| invalid())?;
     let material = key.material(ciphertext.material).ok_or_else(invalid)?;
     let backing = backing_key(cx, key, material)?;
     let plaintext = ciphertext.open(backing, context).map_err(|_| invalid())?;

@@ -8,6 +8,7 @@ use super::crypto::SYMMETRIC;
 use super::{Context, Decode, Reply, Request, import, policies, tags};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;
+use crate::kms::error::Cause;
 use crate::kms::fields::{Fields, not_supported};
 use crate::kms::id::{AliasName, KeyId, MaterialId, Namespace};
 use crate::kms::key::{AliasRecord, Key, KeyManager, KeyRecord, MaterialRecord, RotationSchedule};
@@ -152,7 +153,13 @@ impl Request for CreateKey {
             usage: self.usage,
             ..new_record(state, self.origin, cx.now)
         };
-        let sealed = self.material.as_ref().map(|material| cx.sealer.take(record.id, material));
+        let sealed = match (self.origin, &self.material) {
+            (Origin::AwsKms, Some(material)) => Some(cx.sealer.take(record.id, material)),
+            (Origin::External, _) => None,
+            (Origin::AwsKms, None) => {
+                return Err(KmsError::failed(Cause::Store, "the material of a new key was not made"));
+            }
+        };
         let material = sealed.map(|sealed| first_material(record.id, sealed));
         let key = Key { materials: material.into_iter().map(Into::into).collect(), ..Key::new(record) };
         if !self.bypasses_lockout_check {
