@@ -10,6 +10,7 @@
 mod blob;
 mod header;
 mod input;
+mod material;
 mod request;
 mod sealing;
 mod sector;
@@ -24,13 +25,14 @@ use std::sync::OnceLock;
 /// A target: looks at an input, and panics where an invariant does not hold.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 11] = [
+const TARGETS: [(&str, Target); 12] = [
     ("header", header::header),
     ("tag_sector", sector::tag_sector),
     ("index_page", sector::index_page),
     ("whole_file", whole::whole_file),
     ("ciphertext", blob::ciphertext),
     ("import_token", token::import_token),
+    ("key_material", material::key_material),
     ("volume_config", volume::config),
     ("default_key", volume::default_key),
     ("dirty_list", volume::dirty_list),
