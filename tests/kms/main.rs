@@ -25,4 +25,5 @@ mod rotation;
 mod schedule;
 mod states;
 mod tags;
+mod uses;
 mod wrapping;

@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod life;
 mod macs;
+mod opening;
 mod policies;
 mod rotation;
 mod signing;

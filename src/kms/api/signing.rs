@@ -3,8 +3,9 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::crypto::{incompatible, private_key};
+use super::crypto::incompatible;
 use super::keys::Algorithms;
+use super::opening::private_key;
 use super::{Context, Decode, Reply, Request, would_succeed};
 use crate::crypto::agree;
 use crate::crypto::sign::{self, Subject};
