@@ -174,7 +174,6 @@ impl SqliteStore {
         )))
     }
 
-    /// Pages in memory say nothing of a file that was written to since, by whomever.
     /// Looks at the database's file less often: for a process that stays and asks for each file that is opened.
     ///
     /// # Errors
@@ -194,6 +193,7 @@ impl SqliteStore {
         Ok(stamped.1)
     }
 
+    /// Pages in memory say nothing of a file that was written to since, by whomever.
     fn forget_pages_of_another(&self, connection: &Connection, stamp: Stamp) -> Result<(), HomeError> {
         let is_known = self.loaded.read().as_ref().is_some_and(|loaded| loaded.stamp == stamp);
         if is_known { Ok(()) } else { database::forget_pages(connection, &self.path) }
