@@ -21,6 +21,7 @@ pub fn rows(data: &[u8]) {
         let columns = Table::ALL[table].columns().len();
         let row: Row = (0..columns).map(|_| value(&mut input)).collect();
         check(Table::ALL[table], &row);
+        check_region(Table::ALL[table], &row);
         stored[table].1.push((row, Vec::new()));
     }
     let all_are_records =
@@ -67,6 +68,15 @@ fn check(table: Table, row: &Row) {
     if let Some(again) = again(table, row) {
         assert_eq!(again, *row, "a row of {} is written as it was read", table.name());
     }
+}
+
+/// A row of another region is written as it was read.
+fn check_region(table: Table, row: &Row) {
+    let mut record = row.clone();
+    if let Some(region) = rows::take_region(table, &mut record) {
+        rows::put_in_region(table, &mut record, &region);
+    }
+    assert_eq!(record, *row, "a row of {}", table.name());
 }
 
 fn is_record(table: Table, row: &Row) -> bool {

@@ -119,7 +119,7 @@ fn of_tasks(home: &Home, arn: &KeyArn, tasks: Vec<Task>, absent: Vec<Absent>) ->
     let id = ring.namespace().key_id_of(arn);
     let key = id.and_then(|id| ring.key(id));
     let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
-    let mut uses = home.uses(std::slice::from_ref(arn))?;
+    let mut uses = home.uses(&ring, std::slice::from_ref(arn))?;
     let Uses { used, refused, .. } = uses.remove(arn).unwrap_or_default();
     // What was refused before the last use is of no matter any more.
     let refused = refused.filter(|refused| used.as_ref().is_none_or(|used| used.time <= refused.time));

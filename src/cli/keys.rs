@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use super::impact;
 use super::last_use::LastUse;
 use super::{done, home, print, print_json, table};
 use crate::datakey::KeyArn;
+use crate::kms::id::is_region;
 use crate::kms::key::{Key, KeyManager, Tombstone};
 use crate::kms::ring::Keyring;
 use crate::kms::{KeySpec, KeyUsage};
@@ -33,13 +35,19 @@ pub struct Keys {
     /// Count the files of all volumes that the home knows of now
     #[arg(long)]
     count: bool,
+    /// Those of another region than the home's
+    #[arg(long, value_name = "REGION", conflicts_with = "all_regions", value_parser = region)]
+    region: Option<String>,
+    /// Those of every region that has keys, or had
+    #[arg(long)]
+    all_regions: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 /// A key as it is listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
     aliases: Vec<String>,
@@ -79,22 +87,51 @@ impl Keys {
         if self.count {
             count(&home)?;
         }
-        let ring = home.keyring()?;
-        let keys = ring.keys().map(|key| ring.namespace().key_arn(key.record.id));
-        let keys: Vec<_> = keys.chain(ring.tombstones().map(|tombstone| tombstone.arn.clone())).collect();
-        let uses = home.uses(&keys)?;
-        let keys = list(&ring, &uses);
+        let rings = self.rings(&home)?;
+        let listed = rings.iter().map(|ring| listed(&home, ring)).collect::<Result<Vec<_>>>()?;
         if self.json {
-            print_json(&keys)?;
-        } else if keys.is_empty() {
-            print("There is no key. kmsfs kms create-key makes one.\n")?;
-        } else {
-            let colours = io::stdout().is_terminal() && permits_colours(std::env::var_os("NO_COLOR"));
-            print(&people(&keys, colours))?;
-            print(&footer(&ring, &keys))?;
+            print_json(&listed.concat())?;
+            return done();
+        }
+        for (ring, keys) in rings.iter().zip(&listed) {
+            if self.all_regions {
+                print(&format!("{}\n", ring.namespace().region))?;
+            }
+            show(ring, keys)?;
         }
         done()
     }
+
+    fn rings(&self, home: &Home) -> Result<Vec<Arc<Keyring>>> {
+        let regions = match &self.region {
+            Some(region) => vec![region.clone()],
+            None if self.all_regions => home.regions()?,
+            None => vec![home.region().to_owned()],
+        };
+        Ok(regions.iter().map(|region| home.keyring_in(region)).collect::<std::result::Result<_, _>>()?)
+    }
+}
+
+/// Reads a region's name.
+fn region(text: &str) -> std::result::Result<String, String> {
+    is_region(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "it is no region's name, such as us-east-1".to_owned())
+}
+
+fn listed(home: &Home, ring: &Keyring) -> Result<Vec<Listed>> {
+    let keys = ring.keys().map(|key| ring.namespace().key_arn(key.record.id));
+    let keys: Vec<_> = keys.chain(ring.tombstones().map(|tombstone| tombstone.arn.clone())).collect();
+    Ok(list(ring, &home.uses(ring, &keys)?))
+}
+
+fn show(ring: &Keyring, keys: &[Listed]) -> Result<()> {
+    if keys.is_empty() {
+        return print("There is no key. kmsfs kms create-key makes one.\n");
+    }
+    let colours = io::stdout().is_terminal() && permits_colours(std::env::var_os("NO_COLOR"));
+    print(&people(keys, colours))?;
+    print(&footer(ring, keys))
 }
 
 /// Whether the environment leaves colours on (no-color.org: set and not empty means none).

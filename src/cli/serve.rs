@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::{complain, done, home, print};
-use crate::kms::{Kms, KmsError};
+use crate::kms::{AwsError, Cause, Kms, KmsError};
 use crate::serve::limits::Limits;
 use crate::serve::{self, Address, Backend, Credential, Options, ServeError, TlsFiles, Trust};
 use crate::store::Home;
@@ -163,15 +163,12 @@ impl Backend for Served {
     }
 
     fn kms(&self, region: &str) -> std::result::Result<Arc<Kms>, KmsError> {
-        if region == self.home.region() {
-            return Ok(self.home.kms());
-        }
-        let what = format!("The home's region is {}, not {region}.", self.home.region());
-        Err(KmsError::new(crate::kms::AwsError::UnsupportedOperation, what))
+        self.home.kms_in(region).map_err(|error| KmsError::new(AwsError::Validation, error.to_string()))
     }
 
     fn regions(&self) -> std::result::Result<Vec<(String, Arc<Kms>)>, KmsError> {
-        Ok(vec![(self.home.region().to_owned(), self.home.kms())])
+        let names = self.home.regions().map_err(|error| KmsError::failed(Cause::Store, error.to_string()))?;
+        names.into_iter().map(|name| Ok((name.clone(), self.kms(&name)?))).collect()
     }
 
     fn credential(&self, access_key_id: &str) -> std::result::Result<Option<Credential>, KmsError> {

@@ -25,6 +25,12 @@ pub trait Principals: Send + Sync {
     fn caller(&self, uid: u32, pid: u32, via: Via) -> Caller;
 }
 
+/// The regions beside the one whose keys files have.
+pub trait OtherRegions: Send + Sync {
+    /// Does there what dates have brought.
+    fn keep_time(&self);
+}
+
 /// Data keys from the embedded key service.
 pub struct FileKeys {
     kms: Arc<Kms>,
@@ -33,6 +39,7 @@ pub struct FileKeys {
     tool: Option<&'static str>,
     /// The only principal that can ask; `None` where every user of the machine can.
     only: Option<String>,
+    others: Option<Arc<dyn OtherRegions>>,
 }
 
 impl std::fmt::Debug for FileKeys {
@@ -44,7 +51,7 @@ impl std::fmt::Debug for FileKeys {
 impl FileKeys {
     /// Over `kms`.
     pub fn new(kms: Arc<Kms>, principals: Arc<dyn Principals>) -> Self {
-        Self { kms, principals, tool: None, only: None }
+        Self { kms, principals, tool: None, only: None, others: None }
     }
 
     /// For a mount that only user `uid` can use: nobody else's permission keeps a key in use there.
@@ -52,6 +59,11 @@ impl FileKeys {
         let via = Via::Mount { volume: String::new(), path: String::new() };
         let only = Some(self.principals.caller(uid, 0, via).principal);
         Self { only, ..self }
+    }
+
+    /// Which sees to what is due in other regions as well.
+    pub fn beside(self, others: Arc<dyn OtherRegions>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     /// For a command that works on files without a mount: its records name it.
@@ -200,6 +212,9 @@ impl DataKeys for FileKeys {
     }
 
     fn keep_time(&self) -> Result<(), DataKeyError> {
+        if let Some(others) = &self.others {
+            others.keep_time();
+        }
         self.kms.current_ring().map(drop).map_err(|error| DataKeyError::Failed(error.words()))
     }
 

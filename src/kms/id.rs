@@ -157,6 +157,15 @@ pub struct Namespace {
     pub region: String,
 }
 
+/// Letters of a region's name at most.
+const REGION_LEN: usize = 64;
+
+/// Whether a text can name a region: `us-east-1`. Which regions there are is nowhere said: each is there as soon as it is asked in.
+pub fn is_region(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=REGION_LEN).contains(&text.len()) && text.bytes().all(letter)
+}
+
 impl Namespace {
     /// `arn:aws:kms:REGION:ACCOUNT:key/ID`.
     pub fn key_arn(&self, id: KeyId) -> KeyArn {

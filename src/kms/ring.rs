@@ -57,6 +57,27 @@ impl Keyring {
         Self { legacy_wrapping, ..self }
     }
 
+    /// The keyring of another region of the same home, without keys.
+    pub fn elsewhere(&self, region: &str) -> Self {
+        let namespace = Namespace { account: self.namespace.account.clone(), region: region.to_owned() };
+        let mut ring = Self::new(namespace, self.clock.clone()).with_legacy_wrapping(self.legacy_wrapping);
+        ring.share(self);
+        ring
+    }
+
+    /// Takes over from the keyring of another region what is the home's: what is remembered of time, volumes, alarms and credentials.
+    pub fn share(&mut self, other: &Self) {
+        self.clock.clone_from(&other.clock);
+        self.volumes.clone_from(&other.volumes);
+        self.alarms.clone_from(&other.alarms);
+        self.credentials.clone_from(&other.credentials);
+    }
+
+    /// Whether there is nothing of this region.
+    pub fn is_without_keys(&self) -> bool {
+        self.keys.is_empty() && self.aliases.is_empty() && self.tombstones.is_empty()
+    }
+
     /// Whether the home takes `RSAES_PKCS1_V1_5`.
     pub const fn permits_legacy_wrapping(&self) -> bool {
         self.legacy_wrapping

@@ -3,11 +3,9 @@
 //! What a signature says is verified elsewhere, by a pure function of the request, the time and the credential; here are its input and
 //! its answers.
 
+use crate::kms::id::is_region;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-
-/// Letters of a region's name.
-const REGION_LEN: usize = 32;
 
 /// A request as a signature covers it.
 #[derive(Debug, Clone, Copy)]
@@ -67,12 +65,6 @@ pub fn region_of_scope(headers: &HeaderMap) -> Option<String> {
     let mut parts = scope.rsplit('/');
     let (end, _service, region) = (parts.next()?, parts.next()?, parts.next()?);
     (end == "aws4_request" && is_region(region)).then(|| region.to_owned())
-}
-
-/// Whether a text can name a region: `us-east-1`.
-pub fn is_region(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=REGION_LEN).contains(&text.len()) && text.bytes().all(letter)
 }
 
 #[cfg(test)]

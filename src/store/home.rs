@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::audit::FileAuditLog;
+use super::regions::Regions;
 use super::root::RootKey;
 use super::slots::NewSlot;
 use super::sqlite::SqliteStore;
@@ -20,7 +21,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
 use crate::kms::alarm::AlarmSink;
-use crate::kms::files::{FileKeys, Principals};
+use crate::kms::files::{FileKeys, OtherRegions, Principals};
 use crate::kms::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
 use crate::kms::volume::{Count, KeyUsage, VolumeRecord};
 use crate::kms::{Caller, Kms, KmsError, StateObserver, Via};
@@ -50,7 +51,7 @@ pub struct Home {
     account: String,
     region: String,
     store: Arc<SqliteStore>,
-    kms: Arc<Kms>,
+    regions: Arc<Regions>,
     principals: Arc<Users>,
     authenticator: Arc<VolumeKey>,
     root: RootKey,
@@ -131,14 +132,16 @@ impl Home {
         )?);
         let log = records::open(&dir, &root, &store, &*clock)?;
         let ring = store.ring().map_err(from_failure(&path))?;
-        let kms = Kms::new(store.clone(), root.sealer(), clock, records::kept_in(log.clone()));
+        let kept = records::kept_in(log.clone());
+        let regions = Regions::new(&ring.namespace().region, store.clone(), root.clone(), clock, kept);
+        regions.keep_time();
         let owner = std::fs::metadata(&dir).map_err(|error| HomeError::Io(dir.clone(), error))?;
         let namespace = ring.namespace();
         Ok(Self {
             run_dir: run_dir(&dir)?,
             account: namespace.account.clone(),
             region: namespace.region.clone(),
-            kms: Arc::new(kms),
+            regions: Arc::new(regions),
             principals: Arc::new(Users::new(&namespace.account, std::os::unix::fs::MetadataExt::uid(&owner))),
             authenticator: Arc::new(VolumeKey { key: root.volumes(), home: store.home_id()? }),
             root,
@@ -183,24 +186,44 @@ impl Home {
         self.root.hand_over()
     }
 
-    /// The key service.
+    /// The key service of the home's own region.
     pub fn kms(&self) -> Arc<Kms> {
-        self.kms.clone()
+        self.regions.own().clone()
+    }
+
+    /// The key service of a region. Each has keys and aliases of its own.
+    ///
+    /// # Errors
+    /// [`HomeError::InvalidSetting`] for what cannot be a region's name.
+    pub fn kms_in(&self, region: &str) -> Result<Arc<Kms>, HomeError> {
+        self.regions.of(region)
+    }
+
+    /// The home's own region, and the others in which there are keys, or were.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub fn regions(&self) -> Result<Vec<String>, StoreFailure> {
+        self.regions.names()
+    }
+
+    fn file_keys(&self) -> FileKeys {
+        FileKeys::new(self.kms(), self.principals.clone()).beside(self.regions.clone())
     }
 
     /// The key service as the filesystem sees it.
     pub fn data_keys(&self) -> Arc<dyn DataKeys> {
-        Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()))
+        Arc::new(self.file_keys())
     }
 
     /// As [`Home::data_keys`], for a mount that only user `uid` can use.
     pub fn data_keys_only_for(&self, uid: u32) -> Arc<dyn DataKeys> {
-        Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()).only_for(uid))
+        Arc::new(self.file_keys().only_for(uid))
     }
 
     /// As [`Home::data_keys`], for a command that works on files without a mount; its records name it.
     pub fn data_keys_for(&self, tool: &'static str) -> Arc<dyn DataKeys> {
-        Arc::new(FileKeys::new(self.kms.clone(), self.principals.clone()).for_tool(tool))
+        Arc::new(self.file_keys().for_tool(tool))
     }
 
     /// What volumes authenticate their configuration with.
@@ -219,11 +242,19 @@ impl Home {
     /// [`StoreFailure`].
     pub fn keyring(&self) -> Result<Arc<Keyring>, StoreFailure> {
         let ring = self.store.ring()?;
-        if !self.kms.is_something_due(&ring) {
+        if !self.regions.own().is_something_due(&ring) {
             return Ok(ring);
         }
-        let current = self.kms.current_ring();
-        current.map_err(|error| StoreFailure::Failed(format!("what is due cannot be destroyed: {error}")))
+        current(self.regions.own())
+    }
+
+    /// As [`Home::keyring`], in a region.
+    ///
+    /// # Errors
+    /// [`HomeError::InvalidSetting`] for what cannot be a region's name; failures of the store.
+    pub fn keyring_in(&self, region: &str) -> Result<Arc<Keyring>, HomeError> {
+        let kms = self.regions.of(region)?;
+        current(&kms).map_err(from_failure(&self.dir.join(database::FILE_NAME)))
     }
 
     /// Where mounts put their control sockets (mode 0700).
@@ -259,7 +290,7 @@ impl Home {
     /// # Errors
     /// [`StoreFailure`].
     pub fn now(&self) -> Result<Timestamp, StoreFailure> {
-        Ok(self.kms.now(&*self.store.ring()?))
+        Ok(self.regions.own().now(&*self.store.ring()?))
     }
 
     /// Notes that the volume `id` was seen at `path`, and what was counted in it. Nothing depends on it, so one that was seen there
@@ -270,7 +301,7 @@ impl Home {
     pub fn note_volume(&self, id: &str, path: &Path, usage: Option<Vec<KeyUsage>>) -> Result<(), KmsError> {
         let Some(path) = path.to_str() else { return Ok(()) };
         let record = |ring: &Keyring| {
-            let seen = self.kms.now(ring);
+            let seen = self.regions.own().now(ring);
             let count = usage.clone().map(|usage| Count { at: seen, usage });
             let new = VolumeRecord { id: id.to_owned(), path: path.to_owned(), seen, count };
             let known = ring.volume(id);
@@ -303,13 +334,19 @@ impl Home {
 
     /// Has `sink` do what the alarms ask for that sound through [`Home::kms`].
     pub fn set_alarms(&self, sink: Arc<dyn AlarmSink>) {
-        self.kms.set_alarms(sink);
+        self.regions.set_alarms(sink);
     }
 
     /// Has `observer` told of changes of keys' usability that are made through [`Home::kms`].
     pub fn set_observer(&self, observer: Arc<dyn StateObserver>) {
-        self.kms.set_observer(observer);
+        self.regions.set_observer(observer);
     }
+}
+
+/// What a service knows, after what is due.
+fn current(kms: &Kms) -> Result<Arc<Keyring>, StoreFailure> {
+    let ring = kms.current_ring();
+    ring.map_err(|error| StoreFailure::Failed(format!("what is due cannot be destroyed: {error}")))
 }
 
 /// The home in `dir`, by a path without links.

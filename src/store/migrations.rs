@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_life.sql"),
     include_str!("migrations/0004_credentials.sql"),
     include_str!("migrations/0005_key_specs.sql"),
+    include_str!("migrations/0006_regions.sql"),
 ];
 
 /// The schema that this version writes.

@@ -24,6 +24,7 @@ mod ledger;
 mod migrations;
 mod place;
 mod records;
+mod regions;
 mod root;
 #[doc(hidden)]
 pub mod rows;

@@ -31,12 +31,11 @@ impl Home {
         self.log().verify().map_err(|error| self.log_failed(error))
     }
 
-    /// The last uses of keys, for people (`audit::usage`).
+    /// The last uses of keys of `ring`, for people (`audit::usage`).
     ///
     /// # Errors
     /// [`HomeError::Io`], and failures of the database.
-    pub fn uses(&self, keys: &[KeyArn]) -> Result<BTreeMap<KeyArn, Uses>, HomeError> {
-        let ring = self.ring()?;
+    pub fn uses(&self, ring: &Keyring, keys: &[KeyArn]) -> Result<BTreeMap<KeyArn, Uses>, HomeError> {
         let pending = ring.keys().filter(|key| key.record.deletion_date.is_some());
         let pending: Vec<_> = pending.map(|key| ring.namespace().key_arn(key.record.id)).collect();
         self.log().uses(keys, &pending, audit::usage::REACH).map_err(|error| self.log_failed(error))

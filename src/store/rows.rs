@@ -6,6 +6,7 @@
 mod access;
 mod credentials;
 mod keys;
+mod region;
 mod watch;
 
 use rusqlite::types::Value;
@@ -18,6 +19,7 @@ pub use keys::{
     alias_record, alias_row, key_record, key_row, material_record, material_row, tombstone_record,
     tombstone_row,
 };
+pub use region::{put_in_region, take_region};
 pub use watch::{alarm_record, alarm_row, volume_record, volume_row};
 
 /// The values of a row in the order of [`Table::columns`], without the MAC.

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::crypto::rng;
 use crate::kms::audit::Scene;
 use crate::kms::clock_guard::{Anchor, Reading};
+use crate::kms::id::is_region;
 
 /// Makes a home in `dir`; its root key, with which it can be opened at once.
 ///
@@ -54,8 +55,7 @@ fn check(options: &SetupOptions) -> Result<(), HomeError> {
         return invalid("account", &options.account, "12 digits");
     }
     let region = &options.region;
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if region.is_empty() || region.len() > 64 || !region.bytes().all(fits) {
+    if !is_region(region) {
         return invalid("region", region, "a region's name such as us-east-1");
     }
     match options.slots.is_empty() {

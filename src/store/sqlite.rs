@@ -6,8 +6,10 @@
 
 mod audit;
 mod backup;
+mod regions;
 mod slots;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use backup::Snapshot;
+pub use regions::RegionStore;
 pub use slots::SlotChange;
 
 use super::audit::FileAuditLog;
@@ -27,7 +30,6 @@ use super::slot::Slot;
 use super::tables::{self, AuditFacts, StoredHead, Writer, fact};
 use super::{HomeError, database, migrations};
 use crate::kms::KmsError;
-use crate::kms::error::Cause;
 use crate::kms::ring::{Decision, KeyStore, Keyring, StoreFailure};
 use crate::sys::{self, WalHeader};
 
@@ -72,7 +74,10 @@ struct Loaded {
     log: Option<WalHeader>,
     home: Arc<str>,
     slots: Arc<[Slot]>,
+    /// The keyring of the home's region.
     ring: Arc<Keyring>,
+    /// Those of the other regions in which there is something.
+    others: Arc<BTreeMap<String, Arc<Keyring>>>,
     ledger: Ledger,
     /// [`fact::UNCLEAN`].
     unclean: Option<i64>,
@@ -234,8 +239,10 @@ impl SqliteStore {
         let built = tables::build(&read)?;
         self.seen.fetch_max(ledger.generation, Ordering::SeqCst);
         let (ring, home, slots) = (Arc::new(built.ring), built.home.into(), built.slots.into());
+        let others = built.others.into_iter().map(|(region, ring)| (region, Arc::new(ring)));
+        let others = Arc::new(others.collect());
         let (unclean, audit) = (built.unclean, built.audit);
-        Ok(Loaded { version, stamp, log: None, home, slots, ring, ledger, unclean, headed, audit })
+        Ok(Loaded { version, stamp, log: None, home, slots, ring, others, ledger, unclean, headed, audit })
     }
 
     fn check_head(&self, ledger: &Ledger, heads: &[StoredHead], table: Table) -> Result<(), HomeError> {
@@ -258,17 +265,19 @@ impl SqliteStore {
         ledger.head_is_authentic(&self.keys, table, mac)
     }
 
-    fn transact(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, UpdateError> {
+    /// One transaction of a region, or of the home's own.
+    fn transact(&self, region: Option<&str>, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, UpdateError> {
         let mut connection = self.connection.lock();
         let (transaction, before) = self.begin(&mut connection)?;
-        let changes = decide(&before.ring).map_err(UpdateError::Refused)?;
+        let known = before.ring_of(region);
+        let changes = decide(&known).map_err(UpdateError::Refused)?;
         if changes.is_empty() {
-            return Ok(before.ring);
+            return Ok(known);
         }
         let mut after = before.clone();
-        let mut ring = (*before.ring).clone();
+        let mut ring = (*known).clone();
         after.ledger.generation += 1;
-        let mut writer = self.writer(&transaction, &mut after.ledger);
+        let mut writer = Writer { region, ..self.writer(&transaction, &mut after.ledger) };
         let mut destroys = false;
         for change in &changes {
             destroys |= change.destroys(&ring);
@@ -278,8 +287,8 @@ impl SqliteStore {
         if destroys {
             after.unclean = Some(writer.mark_unclean(before.unclean)?);
         }
-        after.ring = Arc::new(ring);
-        let ring = after.ring.clone();
+        let ring = Arc::new(ring);
+        after.put_ring(region, ring.clone());
         self.commit(transaction, after)?;
         if destroys {
             self.clean_after_destruction(&mut connection);
@@ -319,7 +328,7 @@ impl SqliteStore {
     }
 
     fn writer<'a>(&'a self, connection: &'a Connection, ledger: &'a mut Ledger) -> Writer<'a> {
-        Writer { keys: &self.keys, path: &self.path, connection, ledger }
+        Writer { keys: &self.keys, path: &self.path, connection, ledger, region: None }
     }
 
     /// Has the database's files forget what was destroyed; `true` where they have. The destruction stands whatever comes of this:
@@ -371,16 +380,7 @@ impl KeyStore for SqliteStore {
     }
 
     fn update(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, KmsError> {
-        self.transact(decide).map_err(|error| match error {
-            UpdateError::Refused(error) => error,
-            UpdateError::Home(error) => {
-                let cause = match &error {
-                    HomeError::Tampered(_) => Cause::Tampered,
-                    _ => Cause::Store,
-                };
-                KmsError::failed(cause, error.to_string())
-            }
-        })
+        self.update_in(None, decide)
     }
 }
 

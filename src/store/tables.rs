@@ -1,5 +1,6 @@
 //! Rows to and from the database: reading tables and heads, writing changes, and the keyring that verified rows make.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::types::Value;
@@ -65,7 +66,7 @@ pub fn write_first(
     let transaction = connection.transaction().map_err(|error| database::failure(path, error))?;
     let mut ledger = Ledger::empty();
     for (table, row) in rows {
-        Writer { keys, path, connection: &transaction, ledger: &mut ledger }.replace(
+        Writer { keys, path, connection: &transaction, ledger: &mut ledger, region: None }.replace(
             *table,
             None,
             Some(row.clone()),
@@ -94,6 +95,8 @@ pub struct Writer<'a> {
     pub connection: &'a Connection,
     /// Counts every row that is written or removed.
     pub ledger: &'a mut Ledger,
+    /// The region whose rows they are; `None` for the home's own.
+    pub region: Option<&'a str>,
 }
 
 impl Writer<'_> {
@@ -243,7 +246,13 @@ impl Writer<'_> {
     }
 
     /// Replaces a row, in the database and in the ledger.
-    fn replace(&mut self, table: Table, old: Option<Row>, new: Option<Row>) -> Result<(), HomeError> {
+    fn replace(&mut self, table: Table, mut old: Option<Row>, mut new: Option<Row>) -> Result<(), HomeError> {
+        if let Some(region) = self.region {
+            [&mut old, &mut new]
+                .into_iter()
+                .flatten()
+                .for_each(|row| rows::put_in_region(table, row, region));
+        }
         let columns = table.columns();
         let fail = |error| database::failure(self.path, error);
         let execute = |sql: &str, values: Vec<Value>| {
@@ -402,8 +411,10 @@ pub fn read_table(connection: &Connection, path: &Path, table: Table) -> Result<
 /// What verified rows say.
 #[derive(Debug)]
 pub struct Built {
-    /// The keyring.
+    /// The keyring of the home's region.
     pub ring: Keyring,
+    /// Those of the other regions in which there is something, by their names.
+    pub others: BTreeMap<String, Keyring>,
     /// The home's id.
     pub home: String,
     /// What unlocks it, in the order of the numbers.
@@ -456,8 +467,14 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
     let mut ring = Keyring::new(Namespace { account, region }, clock).with_legacy_wrapping(legacy_wrapping);
     let mut slots = of(Table::Slots).map(|(row, _)| Slot::of(row)).collect::<Result<Vec<_>, _>>()?;
     slots.sort_by_key(|slot| slot.id);
+    let mut others = BTreeMap::new();
     for table in Table::ALL {
-        for (row, _) in of(table) {
+        for (stored, _) in of(table) {
+            let row = &mut stored.clone();
+            let region = rows::take_region(table, row);
+            if region.as_ref() == Some(&ring.namespace().region) {
+                return Err(altered(table, stored));
+            }
             let change = match table {
                 Table::Meta | Table::Slots => continue,
                 Table::Keys => rows::key_record(row).map(Change::PutKey),
@@ -470,7 +487,13 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
                 Table::Alarms => rows::alarm_record(row).map(Change::PutAlarm),
                 Table::Credentials => rows::credential_record(row).map(Change::PutCredential),
             };
-            ring.apply(&change.ok_or_else(|| altered(table, row))?);
+            let change = change.ok_or_else(|| altered(table, stored))?;
+            match region {
+                None => ring.apply(&change),
+                Some(region) => {
+                    others.entry(region).or_insert_with_key(|region| ring.elsewhere(region)).apply(&change)
+                }
+            }
         }
     }
     let audit = match (meta(fact::AUDIT_CHAIN), meta(fact::AUDIT_NUMBER).and_then(rows::integer)) {
@@ -479,7 +502,8 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
         }),
         _ => None,
     };
-    Ok(Built { ring, home, slots, unclean: meta(fact::UNCLEAN).and_then(rows::integer), audit })
+    others.values_mut().for_each(|other| other.share(&ring));
+    Ok(Built { ring, others, home, slots, unclean: meta(fact::UNCLEAN).and_then(rows::integer), audit })
 }
 
 /// The error of a row that does not authenticate.

@@ -354,3 +354,12 @@ def test_lists_have_pages(kms):
     with pytest.raises(kms.exceptions.InvalidMarkerException):
         kms.list_keys(Marker="nonsense")
     assert kms.waiter_names == [], "there is none for KMS"
+
+
+def test_regions_have_keys_of_their_own(home, kms, key):
+    there = home.client(region="eu-central-1")
+    made = there.create_key()["KeyMetadata"]
+    assert made["Arn"].startswith("arn:aws:kms:eu-central-1:")
+    for client, stranger in [(kms, made), (there, key)]:
+        with pytest.raises(client.exceptions.NotFoundException):
+            client.describe_key(KeyId=stranger["KeyId"])

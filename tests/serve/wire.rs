@@ -219,6 +219,28 @@ fn pages_of_a_list_join_to_the_whole() {
 }
 
 #[test]
+fn each_region_of_a_credential_scope_has_keys_of_its_own() {
+    let mut client: Client<_> = shared().connect();
+    let mut call = |region: &str, operation: &str, body: &str| {
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=dummy/20261125/{region}/kms/aws4_request, SignedHeaders=host, Signature=0"
+        );
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nauthorization: {scope}\r\nx-amz-target: TrentService.{operation}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        client.exchange(head.as_bytes()).json()
+    };
+    let key = call("eu-central-1", "CreateKey", "{}")["KeyMetadata"].clone();
+    let arn = key["Arn"].as_str().unwrap();
+    assert!(arn.starts_with("arn:aws:kms:eu-central-1:000000000000:key/"), "{arn}");
+    let named = format!("{{\"KeyId\":{}}}", key["KeyId"]);
+    assert_eq!(call("eu-central-1", "DescribeKey", &named)["KeyMetadata"]["Arn"], arn);
+    assert_eq!(call("us-east-1", "DescribeKey", &named)["__type"], "NotFoundException");
+    assert!(shared().metric("kmsfs_keys{region=\"eu-central-1\",state=\"Enabled\"}") >= 1.0);
+}
+
+#[test]
 fn the_region_is_that_of_the_credential_scope_or_the_home_s() {
     let mut client: Client<_> = shared().connect();
     for authorization in [

@@ -241,7 +241,7 @@ fn aud_4_the_log_tells_who_used_a_key_last_and_who_was_refused_since_its_deletio
     call(&home, Operation::DescribeKey, json!({"KeyId": id}));
     call(&home, Operation::DisableKey, json!({"KeyId": id}));
     encrypt().unwrap_err();
-    let of = || home.uses(&[arn.clone(), never.clone()]).unwrap();
+    let of = || home.uses(&home.keyring().unwrap(), &[arn.clone(), never.clone()]).unwrap();
     let uses = &of()[&arn];
     let (used, refused) = (uses.used.as_ref().unwrap(), uses.refused.as_ref().unwrap());
     assert_eq!((used.operation.as_str(), used.error.as_deref()), ("Encrypt", None));

@@ -11,5 +11,6 @@ mod home;
 mod keychain;
 mod older;
 mod processes;
+mod regions;
 mod rows;
 mod slots;

@@ -48,16 +48,14 @@ impl Kms {
                 let given = arguments.home.clone().or(given);
                 // Failures of the home are not AWS's: they keep their own words and codes.
                 let home = home::open(given)?;
-                if let Some(region) = arguments.region.as_deref().filter(|region| *region != home.region()) {
-                    return Err(CliError::new(
-                        exit::AWS_GENERAL,
-                        format!("the home's region is {}, not {region}", home.region()),
-                    )
-                    .hint("leave --region out, or name another home with --home"));
-                }
+                let region = arguments.region.as_deref().unwrap_or(home.region());
+                let kms = home.kms_in(region).map_err(|error| {
+                    CliError::new(exit::AWS_USAGE, error.to_string())
+                        .hint("kmsfs keys --all-regions shows where there are keys")
+                })?;
                 let uid = rustix::process::geteuid().as_raw();
                 let caller = home.caller(uid, std::process::id(), Via::Cli);
-                let code = call(&home.kms(), &caller, command, &arguments)?;
+                let code = call(&kms, &caller, command, &arguments)?;
                 if code == exit::OK && command.operation == Operation::ScheduleKeyDeletion {
                     warn_of_deletion(&home, &arguments);
                 }

@@ -11,7 +11,8 @@ use hyper::HeaderMap;
 use super::date::SignedAt;
 use super::{incomplete, invalid};
 use crate::crypto::hash;
-use crate::serve::auth::{Refusal, is_region};
+use crate::kms::id::is_region;
+use crate::serve::auth::Refusal;
 
 /// The one algorithm.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -1,0 +1,91 @@
+//! Regions in the database: each is a key store of its own to the key service, and all of them are one database.
+
+use std::sync::Arc;
+
+use super::{Loaded, SqliteStore, UpdateError, failure};
+use crate::kms::KmsError;
+use crate::kms::error::Cause;
+use crate::kms::ring::{Decision, KeyStore, Keyring, StoreFailure};
+use crate::store::HomeError;
+
+impl Loaded {
+    /// The keyring of a region, or of the home's own. A region that nobody used has one, too.
+    pub(super) fn ring_of(&self, region: Option<&str>) -> Arc<Keyring> {
+        let Some(region) = region else { return self.ring.clone() };
+        self.others.get(region).cloned().unwrap_or_else(|| Arc::new(self.ring.elsewhere(region)))
+    }
+
+    /// Replaces the keyring of a region; what is the home's goes to the others.
+    pub(super) fn put_ring(&mut self, region: Option<&str>, ring: Arc<Keyring>) {
+        let others = Arc::make_mut(&mut self.others);
+        match region {
+            None => self.ring = ring.clone(),
+            Some(region) => {
+                Arc::make_mut(&mut self.ring).share(&ring);
+                others.insert(region.to_owned(), ring.clone());
+            }
+        }
+        others
+            .values_mut()
+            .filter(|other| !Arc::ptr_eq(other, &ring))
+            .for_each(|other| Arc::make_mut(other).share(&ring));
+        others.retain(|_, other| !other.is_without_keys());
+    }
+}
+
+impl SqliteStore {
+    /// The regions beside the home's own in which there is something.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub fn other_regions(&self) -> Result<Vec<String>, StoreFailure> {
+        let loaded = self.current().map_err(|error| failure(&error))?;
+        Ok(loaded.others.keys().cloned().collect())
+    }
+
+    pub(super) fn update_in(
+        &self,
+        region: Option<&str>,
+        decide: &mut Decision<'_>,
+    ) -> Result<Arc<Keyring>, KmsError> {
+        self.transact(region, decide).map_err(|error| match error {
+            UpdateError::Refused(error) => error,
+            UpdateError::Home(error) => {
+                let cause = match &error {
+                    HomeError::Tampered(_) => Cause::Tampered,
+                    _ => Cause::Store,
+                };
+                KmsError::failed(cause, error.to_string())
+            }
+        })
+    }
+}
+
+/// A region other than the home's own, as a key store.
+#[derive(Debug)]
+pub struct RegionStore {
+    store: Arc<SqliteStore>,
+    region: String,
+}
+
+impl RegionStore {
+    /// That of `region`, which is not the home's own.
+    pub fn new(store: Arc<SqliteStore>, region: &str) -> Self {
+        Self { store, region: region.to_owned() }
+    }
+}
+
+impl KeyStore for RegionStore {
+    fn ring(&self) -> Result<Arc<Keyring>, StoreFailure> {
+        let loaded = self.store.current().map_err(|error| failure(&error))?;
+        Ok(loaded.ring_of(Some(&self.region)))
+    }
+
+    fn last_ring(&self) -> Option<Arc<Keyring>> {
+        self.store.loaded.read().as_ref().map(|loaded| loaded.ring_of(Some(&self.region)))
+    }
+
+    fn update(&self, decide: &mut Decision<'_>) -> Result<Arc<Keyring>, KmsError> {
+        self.store.update_in(Some(&self.region), decide)
+    }
+}
