@@ -36,7 +36,10 @@ fn value(input: &mut Input<'_>) -> Value {
     match kind % 5 {
         0 => Value::Null,
         1 => Value::Integer(input.long() as i64),
-        2 => Value::Real(f64::from_bits(input.long())),
+        // SQLite has no NaN; it keeps NULL in its place.
+        2 => {
+            Some(f64::from_bits(input.long())).filter(|real| !real.is_nan()).map_or(Value::Null, Value::Real)
+        }
         3 => {
             let len = input.byte();
             Value::Text(String::from_utf8_lossy(input.bytes(len.into())).into_owned())
