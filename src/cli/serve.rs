@@ -65,6 +65,9 @@ impl Serve {
         let options = self.options()?;
         let home = home::open(given)?;
         let warning = self.warning(&home);
+        if let Err(error) = home.expect_many_uses() {
+            log::warn!("uses of keys are not made cheaper: {error}");
+        }
         let backend = Arc::new(Served { home });
         serve::serve(backend, &options, |addresses| {
             for address in addresses {

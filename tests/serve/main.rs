@@ -1,5 +1,6 @@
 //! `kmsfs serve` as clients meet it: a real process, real sockets, real mounts. One server answers all tests that leave it as it was.
 
+mod beside;
 mod caller;
 mod document;
 mod ending;
