@@ -78,6 +78,9 @@ fn remedy(path: &Path, error: &io::Error) -> String {
             let left = there.display();
             format!("df {left} shows what is free: make room, and repeat the command")
         }
+        io::ErrorKind::TimedOut => {
+            "let the process go on that is named, or end it, and repeat the command".to_owned()
+        }
         io::ErrorKind::ReadOnlyFilesystem => format!("findmnt -T {path} shows the mount, which is read-only"),
         _ => format!("ls -ld {path} shows what is there"),
     }

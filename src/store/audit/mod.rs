@@ -15,6 +15,7 @@
 pub mod chain;
 mod files;
 mod head;
+mod lock;
 mod marks;
 pub mod read;
 mod recover;
@@ -31,11 +32,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use self::chain::{ChainKeys, HASH_LEN};
 use self::head::{HEAD_LEN, Head, Place};
-use self::turn::{Keeper, Lock};
+use self::lock::Lock;
+use self::turn::Keeper;
 use crate::kms::audit::{AuditError, AuditEvent, AuditLog};
 
 pub use self::files::FILE_NAME;
@@ -147,7 +149,7 @@ impl FileAuditLog {
     fn append(&self, event: &AuditEvent<'_>) -> io::Result<()> {
         let line = event.to_line();
         let (file, place) = {
-            let mut state = self.state.lock();
+            let mut state = self.waited_for()?;
             self.enter(&mut state, event)?;
             let room = self.make_room(&mut state, event, line.len() as u64);
             let written = room.and_then(|()| self.write(&mut state, line, b""));
@@ -167,7 +169,7 @@ impl FileAuditLog {
     fn sync(&self, file: &File, place: Place) -> io::Result<()> {
         file.sync_data()?;
         self.synced.fetch_max(place.number, Ordering::SeqCst);
-        let mut state = self.state.lock();
+        let mut state = self.waited_for()?;
         self.leave(&mut state)?;
         let _turn = self.lock.turn()?;
         // A head that another process has written meanwhile, or a file that was rotated, is on disk or has its own.
@@ -317,12 +319,18 @@ impl FileAuditLog {
     /// [`AuditError`].
     pub fn rotate_now(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         let work = || {
-            let mut state = self.state.lock();
+            let mut state = self.waited_for()?;
             self.enter(&mut state, event)?;
             let rotated = self.rotate(&mut state, event);
             self.leave(&mut state).and(rotated)
         };
         work().map_err(|error| self.error(&error))
+    }
+
+    /// What this process knows, once no other thread of it is at work: whoever waits for the lock has it as long as that may take, and
+    /// those behind wait no longer.
+    fn waited_for(&self) -> io::Result<MutexGuard<'_, State>> {
+        self.state.try_lock_for(self.lock.limit).ok_or_else(|| self.lock.timed_out())
     }
 
     fn error(&self, error: &io::Error) -> AuditError {

@@ -113,7 +113,7 @@ impl FileAuditLog {
     }
 
     pub(super) fn files(&self) -> io::Result<Files> {
-        let mut state = self.state.lock();
+        let mut state = self.waited_for()?;
         self.leave(&mut state)?;
         let _turn = self.lock.turn()?;
         let mut bytes = [0; HEAD_LEN];

@@ -1,105 +1,24 @@
-//! Whose turn it is to append: the log's lock, and how long a process keeps it.
+//! Whose turn it is to append: how long a process keeps the log's lock (`lock`).
 //!
-//! The lock is `flock(2)` on `audit.head`: the kernel releases it when its holder is killed. Who finds it taken queues for a lock on the home's
-//! directory first and gives that back when its turn has come, so that a process that appends all the time does not overtake those
-//! who wait.
-//!
-//! A mount records each open of a file, thousands a second when a tree is read. A turn for each of them costs more than the
+//! A mount records each open of a file, a server each request, thousands a second. A turn for each of them costs more than the
 //! record: lock, look at the head and at the file, write the head, unlock. So a process that has asked for this ([`FileAuditLog::keep_turns`])
 //! keeps its turn from one record to the next while they come within [`BUSY`], until it is [`KEPT_FOR`] old; a thread of its own ends one after
 //! which no record came. Each record is still written before it is answered; what waits is the head. A kill in between leaves
 //! whole records behind the head, as it can after any record (`recover`). A change of a key ends the turn.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-
-use super::{FileAuditLog, State, files, head};
+use super::{FileAuditLog, State, head};
 use crate::kms::audit::AuditEvent;
+use parking_lot::{Condvar, Mutex};
 
 /// How soon one record follows another where a turn is kept.
 const BUSY: Duration = Duration::from_millis(1);
 /// How long a turn is kept.
 const KEPT_FOR: Duration = Duration::from_millis(5);
-
-/// The log's lock.
-#[derive(Debug)]
-pub struct Lock {
-    /// `audit.head`.
-    head: File,
-    /// The home's directory, on whose lock those wait who found the other one taken.
-    queue: File,
-}
-
-impl Lock {
-    /// That of the home in `dir`.
-    ///
-    /// # Errors
-    /// What the files answer.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { head: files::open(&dir.join(head::FILE_NAME), false)?, queue: File::open(dir)? })
-    }
-
-    /// The file of the head, which only who has the lock may write.
-    pub const fn head(&self) -> &File {
-        &self.head
-    }
-
-    /// Waits for it, behind those who wait already where `queues`, and else only if it is taken.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub fn take(&self, queues: bool) -> io::Result<()> {
-        if !queues {
-            match flock(&self.head, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => (),
-                done => return Ok(done?),
-            }
-        }
-        // A filesystem that locks no directories lets one overtake another.
-        let is_queued = flock(&self.queue, FlockOperation::LockExclusive).is_ok();
-        let taken = flock(&self.head, FlockOperation::LockExclusive);
-        if is_queued {
-            let _ = flock(&self.queue, FlockOperation::Unlock);
-        }
-        Ok(taken?)
-    }
-
-    /// Gives it back. Where that fails, it goes with the descriptor.
-    pub fn release(&self) {
-        let _ = flock(&self.head, FlockOperation::Unlock);
-    }
-
-    /// Waits for it, until what this gives is dropped.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub fn turn(&self) -> io::Result<Turn<'_>> {
-        self.take(false)?;
-        Ok(Turn(self))
-    }
-}
-
-fn flock(file: &File, operation: FlockOperation) -> Result<(), Errno> {
-    rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation))
-}
-
-/// The lock, until it is dropped.
-#[derive(Debug)]
-pub struct Turn<'l>(&'l Lock);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
 
 /// What the thread waits for that ends turns after which no record came.
 #[derive(Debug, Default)]

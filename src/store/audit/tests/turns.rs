@@ -92,3 +92,67 @@ fn aud_3_who_records_without_pause_lets_others_record() {
     assert_eq!(tests, 20);
     assert_eq!(place.is_fine().records, place.lines().len() as u64);
 }
+
+/// A process that has the log's lock and does not give it back: stopped, as `SIGSTOP` leaves it.
+struct Stopped(std::process::Child);
+
+impl Stopped {
+    fn over(place: &Place) -> Self {
+        let mut holder = std::process::Command::new("flock");
+        holder.args([place.head().to_str().unwrap(), "-c", "echo has it; kill -STOP $PPID; exec sleep 100"]);
+        let mut holder = holder.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 7];
+        io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
+        let stopped = Self(holder);
+        while !fs::read_to_string(format!("/proc/{}/stat", stopped.0.id())).unwrap().contains(") T ") {}
+        stopped
+    }
+
+    /// The lock is of whoever has the file open: the program that `flock` runs, too.
+    fn end(&mut self) {
+        let pid = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for pid in children.split_ascii_whitespace() {
+            let _ = std::process::Command::new("kill").args(["-KILL", pid]).status();
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[test]
+fn aud_3_a_holder_that_is_stopped_is_named_and_not_waited_for_for_ever() {
+    let place = Place::new();
+    let mut log = place.open();
+    log.lock.limit = std::time::Duration::from_millis(300);
+    let log = Arc::new(log);
+    log.record(&event()).unwrap();
+    let mut holder = Stopped::over(&place);
+    let begun = Instant::now();
+    // Threads that wait for one another wait no longer than one.
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let refused = log.record(&event()).unwrap_err().0;
+                let named = format!("process {} (flock) has locked audit.head and is stopped", holder.0.id());
+                assert!(refused.contains(&named) || refused.contains("another thread"), "{refused}");
+                assert!(refused.contains("kill -CONT") || refused.contains("another thread"), "{refused}");
+            });
+        }
+    });
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(log.verify().unwrap_err().kind() == io::ErrorKind::TimedOut);
+    holder.end();
+    // Whoever gave up is as good as one that never asked: nothing is held, and nothing was written.
+    place.record(1);
+    log.record(&event()).unwrap();
+    place.record(1);
+    assert_eq!(place.names().iter().filter(|name| *name == "Test").count(), 4);
+    assert_eq!(place.is_fine().records, place.lines().len() as u64);
+}
