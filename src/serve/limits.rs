@@ -5,6 +5,11 @@ use std::time::Duration;
 /// Bytes in the body of a request at most. The largest that AWS KMS has, CreateKey with a policy of 32 KB and fifty tags, needs half of
 /// this even where every letter of it is written as `\u` and four digits.
 pub const BODY_BYTES: usize = 512 * 1024;
+/// Bytes in a body that counts as small: as many as any operation needs but CreateKey, PutKeyPolicy and tags. It is read at once.
+pub const SMALL_BODY_BYTES: usize = 16 * 1024;
+/// Bytes of all larger bodies together. Nobody knows whose a body is before it is there, so this is what everybody who can connect may have
+/// the server hold; further ones wait.
+pub const BODIES_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of a body that is too large and is read all the same, so that the client reads the answer before it finds the connection closed.
 pub const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes in the head of a request at most; more is answered with status 431, or 414 where the path is too long.

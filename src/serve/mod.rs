@@ -9,6 +9,7 @@
 //! say; a request that has begun ends with an answer, also when the server is stopped; what is secret is in no log, record or metric.
 
 pub mod auth;
+mod body;
 mod connection;
 mod error;
 pub mod limits;
@@ -33,7 +34,7 @@ use zeroize::Zeroizing;
 use crate::kms::{Kms, KmsError, Operation};
 
 pub use error::ServeError;
-use limits::{CHANGES, LOOKS, Limits, OPERATIONS};
+use limits::{BODIES_BYTES, CHANGES, LOOKS, Limits, OPERATIONS};
 pub use listen::Address;
 use metrics::Metrics;
 pub use server::{Options, serve};
@@ -111,6 +112,8 @@ struct State {
     operations: Arc<Semaphore>,
     changes: Arc<Semaphore>,
     looks: Arc<Semaphore>,
+    /// A permit is a byte of a body that is not small.
+    bodies: Arc<Semaphore>,
 }
 
 impl State {
@@ -128,6 +131,7 @@ impl State {
             operations: Arc::new(Semaphore::new(OPERATIONS)),
             changes: Arc::new(Semaphore::new(CHANGES)),
             looks: Arc::new(Semaphore::new(LOOKS)),
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES)),
         }
     }
 

@@ -3,23 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
-use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, StatusCode};
-use uuid::Uuid;
-use zeroize::Zeroizing;
-
 use super::auth::{self, Refusal, SignedRequest, Verified};
-use super::limits::{BODY_BYTES, DISCARDED_BYTES};
+use super::body::{self, Kept, Missing};
 use super::listen::Peer;
-use super::metrics::{self, Late, SUCCESS, UNKNOWN};
+use super::metrics::{self, SUCCESS, UNKNOWN};
 use super::wire::{self, Answer};
 use super::{State, Trust, sigv4};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::rng;
 use crate::kms::{AwsError, Caller, Cause, Client, KmsError, Operation, Tls, Via};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use uuid::Uuid;
 
 /// Letters of a client's name for itself that records hold (CloudTrail User Guide, "userAgent").
 const AGENT_LEN: usize = 1024;
@@ -53,6 +50,14 @@ impl Ended {
 
     fn bare(status: StatusCode, name: &'static str) -> Self {
         Self { answer: wire::error_answer(status, name, None), outcome: name }
+    }
+
+    /// A request whose body did not come as it must.
+    fn without_body(why: Missing) -> Self {
+        let (status, name) = why.status_and_name();
+        let message = why.message();
+        let message = message.as_deref().map(|message| ("message", message));
+        Self { answer: wire::error_answer(status, name, message), outcome: name }.and_closed()
     }
 
     /// No further request on this connection: what is left of this one would be taken for it.
@@ -93,9 +98,9 @@ async fn call(
     if state.trust == Trust::Signatures && !head.headers.contains_key(AUTHORIZATION) {
         return Ended::refused(&Refusal::missing()).and_closed();
     }
-    let body = match receive(state, body).await {
+    let body = match body::receive(state, body).await {
         Ok(body) => body,
-        Err(ended) => return ended,
+        Err(why) => return Ended::without_body(why),
     };
     let Ok(_turn) = state.turn(operation).await else { return internal() };
     carry_out(state.clone(), connected.clone(), head, body, operation, id).await
@@ -106,12 +111,12 @@ async fn carry_out(
     state: Arc<State>,
     connected: Arc<Connected>,
     head: Parts,
-    body: Zeroizing<Vec<u8>>,
+    body: Kept,
     operation: Option<Operation>,
     id: Uuid,
 ) -> Ended {
     let answered = tokio::task::spawn_blocking(move || {
-        decide(&state, &connected, &head, &body, operation, id).unwrap_or_else(|ended| *ended)
+        decide(&state, &connected, &head, body.bytes(), operation, id).unwrap_or_else(|ended| *ended)
     });
     answered.await.unwrap_or_else(|error| {
         log::error!("request {id} ended in a panic: {error}");
@@ -200,57 +205,6 @@ fn text(headers: &HeaderMap, name: HeaderName) -> String {
     value.chars().take(AGENT_LEN).collect()
 }
 
-/// The whole body, which is wiped when it was read.
-async fn receive(state: &State, body: Incoming) -> Result<Zeroizing<Vec<u8>>, Ended> {
-    let announced = body.size_hint();
-    if announced.lower() > DISCARDED_BYTES as u64 {
-        return Err(too_large());
-    }
-    let expected = announced.exact().map_or(0, |len| usize::try_from(len).unwrap_or(usize::MAX));
-    match tokio::time::timeout(state.limits.client, collect(body, expected.min(BODY_BYTES))).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            state.metrics.late(Late::Body);
-            Err(Ended::bare(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException").and_closed())
-        }
-    }
-}
-
-async fn collect(mut body: Incoming, expected: usize) -> Result<Zeroizing<Vec<u8>>, Ended> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
-    let mut received = 0;
-    while let Some(frame) = body.frame().await {
-        // The client is gone, or what it sent is no HTTP: nobody reads this answer.
-        let frame = frame.map_err(|_| Ended::bare(StatusCode::BAD_REQUEST, "IncompleteBody").and_closed())?;
-        let Ok(data) = frame.into_data() else { continue };
-        received += data.len();
-        if received <= BODY_BYTES {
-            append(&mut bytes, &data);
-        } else if received > DISCARDED_BYTES {
-            break;
-        }
-    }
-    if received > BODY_BYTES { Err(too_large()) } else { Ok(bytes) }
-}
-
-/// Appends without leaving a copy behind: what a vector outgrows is not wiped.
-fn append(bytes: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
-    let needed = bytes.len() + data.len();
-    if needed > bytes.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity())));
-        larger.extend_from_slice(bytes);
-        *bytes = larger;
-    }
-    bytes.extend_from_slice(data);
-}
-
-fn too_large() -> Ended {
-    let name = "RequestEntityTooLargeException";
-    let message = format!("The request is larger than {BODY_BYTES} bytes.");
-    let answer = wire::error_answer(StatusCode::PAYLOAD_TOO_LARGE, name, Some(("message", &message)));
-    Ended { answer, outcome: name }.and_closed()
-}
-
 /// Whether the store can be read; whoever balances load asks that, without a signature.
 async fn health(state: &Arc<State>) -> Answer {
     let looked = state
@@ -336,14 +290,8 @@ mod tests {
         for _ in 0..3 {
             let (state, connected) = (state.clone(), connected.clone());
             let head = head(&[]);
-            let ended = carry_out(
-                state,
-                connected,
-                head,
-                Zeroizing::default(),
-                Some(Operation::ListKeys),
-                Uuid::nil(),
-            );
+            let ended =
+                carry_out(state, connected, head, Kept::default(), Some(Operation::ListKeys), Uuid::nil());
             let ended = ended.await;
             assert_eq!(
                 (ended.answer.status(), ended.outcome),
@@ -359,14 +307,5 @@ mod tests {
     async fn metrics_are_for_this_machine_unless_they_are_opened() {
         let other = Peer::Ip([192, 0, 2, 1].into());
         assert_eq!(metrics(&state(Trust::Signatures), other).await.status(), StatusCode::FORBIDDEN);
-    }
-
-    #[test]
-    fn a_body_that_grows_leaves_no_copy_and_loses_nothing() {
-        let mut bytes = Zeroizing::default();
-        for piece in [&b"abc"[..], &[b'x'; 5000], b"", b"end"] {
-            append(&mut bytes, piece);
-        }
-        assert_eq!((bytes.len(), &bytes[..3], &bytes[5003..]), (5006, &b"abc"[..], &b"end"[..]));
     }
 }

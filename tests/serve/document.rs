@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kmsfs::serve::limits::{BODY_BYTES, CHANGES, HEAD_BYTES, HEADERS, Limits, OPERATIONS};
+use kmsfs::serve::limits::{
+    BODIES_BYTES, BODY_BYTES, CHANGES, HEAD_BYTES, HEADERS, Limits, OPERATIONS, SMALL_BODY_BYTES,
+};
 
 use crate::fixture::shared;
 
@@ -21,11 +23,13 @@ fn the_documented_metrics_are_those_that_there_are() {
 #[test]
 fn the_documented_limits_are_those_of_the_code() {
     assert_eq!((BODY_BYTES, HEAD_BYTES, HEADERS, OPERATIONS, CHANGES), (524_288, 65_536, 100, 64, 16));
+    assert_eq!((SMALL_BODY_BYTES, BODIES_BYTES), (16 * 1024, 32 * 1024 * 1024));
     let seconds = Duration::from_secs;
     let limits = Limits { connections: 1024, client: seconds(10), idle: seconds(120), stop: seconds(20) };
     assert_eq!(Limits::default(), limits);
     for row in [
         "| body of a request | 524,288 bytes |",
+        "| bodies above 16 KiB, all together | 32 MiB |",
         "| head of a request | about 65,536 bytes, 100 headers |",
         "| 10 seconds each (`--timeout`) |",
         "| 120 seconds (`--idle-timeout`) |",

@@ -143,3 +143,117 @@ fn others_are_served_while_many_are_slow() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     drop(slow);
 }
+
+/// The most memory that the server has had so far, in bytes.
+fn peak_memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn bodies_of_nobody_that_do_not_end_take_a_bounded_part_of_memory_and_nobody_s_time() {
+    let home = Home::new();
+    let server = home.serve_signed(&["--timeout", "4"]);
+    let health = || server.connect().exchange(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").status;
+    assert_eq!(health(), 200);
+    let before = peak_memory(&server);
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nauthorization: AWS4-HMAC-SHA256 none\r\n";
+    // Half with a length, half in one chunk that never ends. All but the last kilobyte comes.
+    let heads = ["content-length: 500000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n7a120\r\n"];
+    let body = vec![b'x'; 499_000];
+    let clients: Vec<_> = (0..400)
+        .map(|number| {
+            let mut client = server.connect();
+            client.send(format!("{head}{}", heads[number % 2]).as_bytes());
+            client
+        })
+        .collect();
+    thread::scope(|scope| {
+        let body = &body;
+        for part in clients.chunks(100) {
+            scope.spawn(move || {
+                for client in part {
+                    client.stream().set_nonblocking(true).unwrap();
+                    // As much as the server and the kernel take.
+                    let _ = client.stream().write_all(&body);
+                }
+                let until = Instant::now() + Duration::from_secs(2);
+                while Instant::now() < until {
+                    for client in part {
+                        let _ = client.stream().write(&body[..65536]);
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        // A small request is not held up by them.
+        let mut signed_wrongly = server.connect();
+        let small = format!("{head}x-amz-target: TrentService.ListKeys\r\ncontent-length: 2\r\n\r\n{{}}");
+        let (answer, took) = time_of(|| signed_wrongly.exchange(small.as_bytes()));
+        assert!(answer.status == 400 && took < Duration::from_secs(2), "{took:?}: {answer:?}");
+        assert_eq!(health(), 200);
+    });
+    let grown = peak_memory(&server) - before;
+    assert!(grown < 128 * 1024 * 1024, "{} MiB more", grown / 1024 / 1024);
+    drop(clients);
+    // What they had is free again.
+    let whole = format!("{head}content-length: 500000\r\n\r\n{}", "x".repeat(500_000));
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.connect().exchange(whole.as_bytes()).status != 400 {
+        assert!(Instant::now() < until, "no room comes back");
+    }
+}
+
+#[test]
+fn a_large_body_that_finds_no_room_is_told_to_try_again() {
+    let server = Home::new().serve(&["--timeout", "2"]);
+    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 500000\r\n\r\n";
+    let mut clients: Vec<_> = (0..80).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(head.as_bytes());
+    }
+    let mut answers: Vec<_> = clients.iter_mut().map(|client| client.receive()).collect();
+    answers.sort_by_key(|answer| answer.status);
+    let (late, without_room) = answers.split_at(67);
+    late.iter().for_each(|answer| answer.is_error(408, json!({"__type": "RequestTimeoutException"})));
+    let said = "The server reads too many large requests. Try again.";
+    for answer in without_room {
+        answer.is_error(503, json!({"__type": "ServiceUnavailableException", "message": said}));
+    }
+}
+
+#[test]
+fn a_body_that_comes_a_byte_at_a_time_or_in_chunks_without_end_has_its_time() {
+    let server = hurried();
+    thread::scope(|scope| {
+        for (head, piece) in [
+            ("content-length: 100\r\n\r\n", &b"x"[..]),
+            ("transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        ] {
+            let server = &server;
+            scope.spawn(move || {
+                let mut client = server.connect();
+                client.send(format!("POST / HTTP/1.1\r\nhost: x\r\n{head}").as_bytes());
+                let begun = Instant::now();
+                for _ in 0..12 {
+                    if client.stream().write_all(piece).is_err() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(70));
+                }
+                client.receive().is_error(408, json!({"__type": "RequestTimeoutException"}));
+                is_about(begun.elapsed(), 1);
+            });
+        }
+        scope.spawn(|| {
+            // Chunks without end, as fast as they go.
+            let mut client = server.connect();
+            client.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+            let chunk = [b"10000\r\n".to_vec(), vec![b'x'; 65536], b"\r\n".to_vec()].concat();
+            let sent = (0..1000).take_while(|_| client.stream().write_all(&chunk).is_ok()).count();
+            assert!(sent < 1000, "64 MB were taken");
+            client.until_end_or_broken();
+        });
+    });
+}
