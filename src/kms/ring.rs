@@ -16,6 +16,7 @@ use super::credential::{AccessKeyId, CredentialRecord};
 use super::grant::GrantRecord;
 use super::id::{AliasName, GrantId, KeyId, MaterialId, Namespace};
 use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, TagRecord, Tombstone};
+use super::state::KeyState;
 use super::volume::VolumeRecord;
 use crate::clock::Timestamp;
 
@@ -311,6 +312,34 @@ impl Change {
             | Self::RemoveAlias(_)
             | Self::PutGrant(_)
             | Self::RemoveGrant(..)
+            | Self::PutTag(_)
+            | Self::RemoveTag(..)
+            | Self::Bury(_)
+            | Self::PutVolume(_)
+            | Self::PutAlarm(_)
+            | Self::RemoveAlarm(_)
+            | Self::PutCredential(_)
+            | Self::SetClock(_) => false,
+        }
+    }
+}
+
+impl Change {
+    /// Whether it takes away from somebody the use of a key of `ring`: such a change must be possible also where no other one is.
+    pub fn revokes(&self, ring: &Keyring) -> bool {
+        match self {
+            Self::PutKey(new) => {
+                let old = ring.key(new.id).map(|old| old.record.state);
+                new.state != KeyState::Enabled && old.is_some_and(|old| old != new.state)
+            }
+            Self::DestroyKey(_)
+            | Self::RemoveMaterial(..)
+            | Self::RemoveGrant(..)
+            | Self::RemoveCredential(_) => true,
+            Self::PutMaterial(_) => self.destroys(ring),
+            Self::PutAlias(_)
+            | Self::RemoveAlias(_)
+            | Self::PutGrant(_)
             | Self::PutTag(_)
             | Self::RemoveTag(..)
             | Self::Bury(_)

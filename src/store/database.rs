@@ -9,6 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::HomeError;
 
@@ -153,6 +155,28 @@ pub fn rewrite(connection: &Connection, path: &Path, limit: Duration) -> Result<
     outcome
 }
 
+/// On a disk that is almost full, gives the index of the log blocks for all of its length. SQLite writes a byte to every 4096, which is enough
+/// where blocks are as large.
+///
+/// # Errors
+/// [`HomeError::Io`]: there is no room.
+pub fn allocate_index(path: &Path) -> Result<(), HomeError> {
+    let index = path.with_extension("db-shm");
+    let Ok(facts) = std::fs::metadata(&index) else { return Ok(()) };
+    if facts.blocks() * 512 >= facts.len() || !is_full(path) {
+        return Ok(());
+    }
+    // SQLite has said already whether it can do without.
+    let Ok(file) = OpenOptions::new().write(true).open(&index) else { return Ok(()) };
+    let allocated = rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, facts.len());
+    // Closing it would end every lock that this process, and so SQLite, has on the file (fcntl(2)): it stays open.
+    std::mem::forget(file);
+    match allocated {
+        Err(Errno::NOSPC | Errno::DQUOT) => Err(HomeError::Io(index, io::ErrorKind::StorageFull.into())),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Sorts SQLite's errors by what can be done about them.
 pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
     let path = path.to_path_buf();
@@ -177,7 +201,7 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
 }
 
 /// Whether the filesystem of `path` has less room than SQLite asks for at a time: the index of a log has 32 KiB.
-fn is_full(path: &Path) -> bool {
+pub fn is_full(path: &Path) -> bool {
     const LEAST: u64 = 64 * 1024;
     rustix::fs::statvfs(path)
         .is_ok_and(|facts| facts.f_bavail * facts.f_frsize < LEAST || facts.f_favail == 0)

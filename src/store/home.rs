@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::audit::FileAuditLog;
 use super::regions::Regions;
+use super::reserve::Reserve;
 use super::root::RootKey;
 use super::slots::NewSlot;
 use super::sqlite::SqliteStore;
@@ -117,10 +118,18 @@ impl Home {
     pub fn open_with_clock(dir: &Path, key: Key<'_>, clock: Arc<dyn Clock>) -> Result<Self, HomeError> {
         let dir = find(dir)?;
         let path = dir.join(database::FILE_NAME);
-        let mut connection = database::open(&path)?;
-        if !tables::is_a_store(&connection, &path)? {
+        let reserve = Reserve::of(&dir);
+        // Without room for the index of its log, the database cannot even be read.
+        let (mut connection, is_a_store) = reserve.help(|| {
+            let connection = database::open(&path)?;
+            let is_a_store = tables::is_a_store(&connection, &path)?;
+            database::allocate_index(&path)?;
+            Ok((connection, is_a_store))
+        })?;
+        if !is_a_store {
             return Err(HomeError::Corrupted(path, "it has none of the tables of a key store".to_owned()));
         }
+        reserve.fill();
         migrations::migrate(&mut connection, &path)?;
         migrations::check_schema(&connection, &path)?;
         let root = unlock::unlock(&tables::slots(&connection, &path)?, key)?;

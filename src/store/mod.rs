@@ -4,6 +4,7 @@
 //! HOME/keys.db      the keyring, sealed and authenticated under the root key (SQLite, WAL)
 //! HOME/audit.log    one JSON line a record, chained; `audit.log.000001` and so on when it was full
 //! HOME/audit.head   how far the chain goes
+//! HOME/reserve      nothing: space for revocations on a full disk
 //! HOME/run/         control sockets of mounts, and when alarms sounded
 //! ```
 //!
@@ -25,6 +26,7 @@ mod migrations;
 mod place;
 mod records;
 mod regions;
+mod reserve;
 mod root;
 #[doc(hidden)]
 pub mod rows;

@@ -25,12 +25,13 @@ pub use slots::SlotChange;
 use super::audit::FileAuditLog;
 use super::database::Stamp;
 use super::ledger::{Ledger, LedgerKeys};
+use super::reserve::{self, Reserve};
 use super::rows::Table;
 use super::slot::Slot;
 use super::tables::{self, AuditFacts, StoredHead, Writer, fact};
 use super::{HomeError, database, migrations};
 use crate::kms::KmsError;
-use crate::kms::ring::{Decision, KeyStore, Keyring, StoreFailure};
+use crate::kms::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
 use crate::sys::{self, WalHeader};
 
 /// How long a destruction waits for readers of the write-ahead log. Nothing else is answered meanwhile.
@@ -57,6 +58,8 @@ pub struct SqliteStore {
     /// Whether cleaning failed for another reason than somebody in the way, such as a full disk: not tried again at each use, but
     /// at the next destruction and by the next process.
     cannot_clean: AtomicBool,
+    /// Room for revocations.
+    reserve: Reserve,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -103,6 +106,7 @@ impl SqliteStore {
             seen: Arc::new(AtomicI64::new(seen)),
             log: OnceLock::new(),
             cannot_clean: AtomicBool::new(false),
+            reserve: Reserve::of(path.parent().unwrap_or(Path::new("."))),
         };
         if store.current()?.headed < migrations::CURRENT {
             store.complete_heads()?;
@@ -274,26 +278,66 @@ impl SqliteStore {
         if changes.is_empty() {
             return Ok(known);
         }
-        let mut after = before.clone();
-        let mut ring = (*known).clone();
+        let outcome = match self.put(transaction, before.clone(), region, &changes) {
+            Err(full) if reserve::is_full(&full) && changes.iter().any(|change| change.revokes(&known)) => {
+                self.put_all_the_same(&mut connection, &before, region, &changes, full)
+            }
+            outcome => outcome,
+        };
+        let (ring, destroys) = outcome?;
+        self.reserve.fill();
+        if destroys {
+            self.clean_after_destruction(&mut connection);
+        }
+        Ok(ring)
+    }
+
+    /// Writes changes of a region's keyring and commits them; the keyring, and whether they destroyed something.
+    fn put(
+        &self,
+        transaction: Transaction<'_>,
+        mut after: Loaded,
+        region: Option<&str>,
+        changes: &[Change],
+    ) -> Result<(Arc<Keyring>, bool), HomeError> {
+        let mut ring = (*after.ring_of(region)).clone();
         after.ledger.generation += 1;
         let mut writer = Writer { region, ..self.writer(&transaction, &mut after.ledger) };
         let mut destroys = false;
-        for change in &changes {
+        for change in changes {
             destroys |= change.destroys(&ring);
             writer.write(&ring, change)?;
             ring.apply(change);
         }
         if destroys {
-            after.unclean = Some(writer.mark_unclean(before.unclean)?);
+            after.unclean = Some(writer.mark_unclean(after.unclean)?);
         }
         let ring = Arc::new(ring);
         after.put_ring(region, ring.clone());
         self.commit(transaction, after)?;
-        if destroys {
-            self.clean_after_destruction(&mut connection);
+        Ok((ring, destroys))
+    }
+
+    /// Commits changes that take something away and found the disk `full`. They were decided on `before`, and are recorded: they
+    /// are made as they are, or not at all.
+    fn put_all_the_same(
+        &self,
+        connection: &mut Connection,
+        before: &Loaded,
+        region: Option<&str>,
+        changes: &[Change],
+        full: HomeError,
+    ) -> Result<(Arc<Keyring>, bool), HomeError> {
+        let drawn = self.reserve.draw();
+        let mut outcome = Err(full);
+        while outcome.as_ref().is_err_and(reserve::is_full) && drawn.give_back() {
+            let (transaction, now) = self.begin(connection)?;
+            if now.ledger.generation != before.ledger.generation {
+                break;
+            }
+            outcome = self.put(transaction, now, region, changes);
         }
-        Ok(ring)
+        outcome
     }
 
     fn clean_after_destruction(&self, connection: &mut Connection) {

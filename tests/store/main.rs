@@ -7,6 +7,7 @@ mod bytes;
 mod credentials;
 mod crowd;
 mod fixture;
+mod full;
 mod home;
 mod keychain;
 mod older;
