@@ -184,7 +184,8 @@ impl From<CredentialError> for CliError {
         let what = error.to_string();
         match error {
             CredentialError::NotAPrincipal(_) => Self::new(exit::USAGE, what).hint(
-                "give the name of a user, root, or an ARN of this account: arn:aws:iam::ACCOUNT:user/NAME",
+                "give the name of a user, root, or an ARN of this account: arn:aws:iam::ACCOUNT:user/NAME, arn:aws:iam::ACCOUNT:role/NAME \
+                 or arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION",
             ),
             CredentialError::TooMany => Self::new(exit::USAGE, what).hint(
                 "kmsfs credentials list shows them; kmsfs credentials revoke ACCESS_KEY_ID revokes one",

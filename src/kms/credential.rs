@@ -73,7 +73,7 @@ impl fmt::Debug for CredentialRecord {
 pub fn principal_arn(named: &str, account: &str) -> Option<String> {
     let arn = match named {
         "root" => format!("arn:aws:iam::{account}:root"),
-        arn if arn.starts_with("arn:") => arn.to_owned(),
+        arn if arn.starts_with("arn:") => is_name_of_aws(arn).then(|| arn.to_owned())?,
         name if is_user_name(name) => format!("arn:aws:iam::{account}:user/{name}"),
         _ => return None,
     };
@@ -88,6 +88,25 @@ pub fn is_principal(arn: &str, account: &str) -> bool {
         Some(Principal::Anyone | Principal::Service) | None => false,
     };
     in_account && arn.len() <= ARN_LEN_MAX && arn.chars().all(|letter| letter.is_ascii_graphic())
+}
+
+/// Whether an ARN is one that IAM or STS would give (IAM User Guide, "IAM identifiers"): of the partition `aws`, with names as they
+/// may be there, and a path of a user or role without an empty part. What is stored is held to less: it was made before, or by others.
+fn is_name_of_aws(arn: &str) -> bool {
+    let resource = arn.strip_prefix("arn:aws:").and_then(|rest| rest.splitn(4, ':').nth(3));
+    let parts: Vec<&str> = resource.unwrap_or_default().split('/').collect();
+    match parts[..] {
+        ["root"] => true,
+        ["user" | "role", ref path @ .., name] => is_user_name(name) && path.iter().all(|part| is_path(part)),
+        ["assumed-role", role, session] => is_user_name(role) && is_user_name(session) && session.len() >= 2,
+        ["federated-user", name] => is_user_name(name) && name.len() >= 2,
+        _ => false,
+    }
+}
+
+/// Whether a part of the path of a user or role can be called so (IAM API, `Path`).
+fn is_path(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Bytes of a principal's ARN (IAM API: 2048).
@@ -130,9 +149,21 @@ mod tests {
             ("arn:aws:iam::000000000000:root", Some("arn:aws:iam::000000000000:root")),
             ("arn:aws:iam::000000000000:role/ci/build", Some("arn:aws:iam::000000000000:role/ci/build")),
             (
-                "arn:aws:sts::000000000000:assumed-role/r/s",
-                Some("arn:aws:sts::000000000000:assumed-role/r/s"),
+                "arn:aws:sts::000000000000:assumed-role/r/me",
+                Some("arn:aws:sts::000000000000:assumed-role/r/me"),
             ),
+            ("arn:aws-cn:iam::000000000000:user/alice", None),
+            ("arn:aws-:iam::000000000000:root", None),
+            ("arn:aws:kms::000000000000:user/alice", None),
+            ("arn:aws:iam::000000000000:user/", None),
+            ("arn:aws:iam::000000000000:user//alice", None),
+            ("arn:aws:iam::000000000000:user/a'b", None),
+            ("arn:aws:iam::000000000000:role/a:b", None),
+            ("arn:aws:iam::000000000000:assumed-role/r/me", None),
+            ("arn:aws:sts::000000000000:assumed-role/r", None),
+            ("arn:aws:sts::000000000000:assumed-role/r/s", None),
+            ("arn:aws:sts::000000000000:assumed-role/r/me/too", None),
+            ("arn:aws:sts::000000000000:federated-user/a/b", None),
             ("arn:aws:iam::111111111111:user/alice", None),
             ("arn:aws:iam::111111111111:root", None),
             ("arn:aws:iam::000000000000:group/staff", None),
