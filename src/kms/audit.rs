@@ -224,7 +224,7 @@ impl<'a> AuditEvent<'a> {
         Self {
             user_identity: identity(scene, caller),
             error_code: error.map(|error| error.error.name()),
-            error_message: error.and_then(|error| error.message.as_deref()),
+            error_message: error.and_then(said),
             request_parameters: Some(parameters).filter(|parameters| !parameters.is_empty()),
             read_only: operation.is_read_only(),
             ..bare
@@ -289,7 +289,7 @@ impl<'a> AuditEvent<'a> {
 
     /// The same event as one that did not come to be.
     pub fn failed(self, error: &'a KmsError) -> Self {
-        Self { error_code: Some(error.error.name()), error_message: error.message.as_deref(), ..self }
+        Self { error_code: Some(error.error.name()), error_message: said(error), ..self }
     }
 
     fn bare(scene: &Scene<'a>, name: &'a str, event_type: &'static str, touched: &'a [KeyArn]) -> Self {
@@ -414,6 +414,15 @@ pub trait AuditLog: Send + Sync {
     /// [`AuditError`]; nothing of the record counts then.
     fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError>;
 }
+
+/// The message of an error, as far as a record holds it: it may quote what a client sent (CloudTrail User Guide, "errorMessage": 1 KB).
+fn said(error: &KmsError) -> Option<&str> {
+    let message = error.message.as_deref()?;
+    Some(&message[..message.floor_char_boundary(ERROR_LEN_MAX)])
+}
+
+/// Bytes of an error's message in a record.
+const ERROR_LEN_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

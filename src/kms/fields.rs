@@ -24,6 +24,10 @@ use crate::datakey::MATERIAL_ID_LEN;
 const KEY_ID_LEN: RangeInclusive<usize> = 1..=2048;
 /// Digits of a material id.
 const MATERIAL_ID_DIGITS: usize = 2 * MATERIAL_ID_LEN;
+/// Bytes of an encryption context as JSON, at most. AWS gives no number; each record has the context whole, so this bounds both.
+const CONTEXT_BYTES_MAX: usize = 8192;
+/// Bytes of a member that is recorded, at most: what a key policy may have. No request that is carried out has a larger one.
+const RECORDED_BYTES_MAX: usize = 32 * 1024;
 /// Pairs in an encryption context at most; AWS gives no number but bounds the request, so this bounds it too.
 const CONTEXT_PAIRS_MAX: usize = 1024;
 
@@ -262,6 +266,14 @@ impl Fields {
                 lower_camel(name)
             ));
         }
+        let len = serde_json::to_string(pairs).map_or(usize::MAX, |json| json.len());
+        if len > CONTEXT_BYTES_MAX {
+            self.violations.push(format!(
+                "Value at '{}' failed to satisfy constraint: Member must have length less than or equal to \
+                 {CONTEXT_BYTES_MAX} bytes as JSON",
+                lower_camel(name)
+            ));
+        }
         let context = pairs
             .iter()
             .map(|(key, value)| Ok((key, value.as_str().ok_or_else(|| mismatch(value, "String"))?)))
@@ -303,8 +315,17 @@ impl Fields {
         self.members.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Keeps a member for the audit log, unless it alone is larger than what is recorded of a request.
     fn keep(&mut self, name: &str, value: Value) {
-        self.read.insert(lower_camel(name), value);
+        let is_small = match &value {
+            Value::String(text) => text.len() <= RECORDED_BYTES_MAX,
+            Value::Array(_) | Value::Object(_) => {
+                serde_json::to_string(&value).is_ok_and(|json| json.len() <= RECORDED_BYTES_MAX)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        };
+        let what = || Value::from("omitted: too large");
+        self.read.insert(lower_camel(name), if is_small { value } else { what() });
     }
 
     /// Counts a violation where `value` is absent; the placeholder is never used, since [`Fields::finish`] fails then.
