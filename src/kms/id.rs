@@ -160,10 +160,13 @@ pub struct Namespace {
 /// Letters of a region's name at most.
 const REGION_LEN: usize = 64;
 
-/// Whether a text can name a region: `us-east-1`. Which regions there are is nowhere said: each is there as soon as it is asked in.
+/// Whether a text can name a region: `us-east-1`, lower-case letters and digits, beginning with a letter, with single hyphens between them. Which regions there are is nowhere said: each is there as soon as it is asked in.
 pub fn is_region(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=REGION_LEN).contains(&text.len()) && text.bytes().all(letter)
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(letter);
+    text.len() <= REGION_LEN
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.split('-').all(is_part)
 }
 
 impl Namespace {
@@ -225,6 +228,29 @@ mod tests {
         assert_eq!(MaterialId::parse(&id.to_string().to_uppercase().replace('0', "A")), None);
         assert_eq!(MaterialId::parse("00"), None);
         assert_eq!(MaterialId::parse(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn a_region_has_letters_digits_and_single_hyphens_between_them() {
+        for region in ["us-east-1", "us-gov-west-1", "ap-southeast-99", "local", "eu1", "a"] {
+            assert!(is_region(region), "{region}");
+        }
+        for wrong in [
+            "",
+            "-",
+            "--",
+            "-us-east-1",
+            "us-east-1-",
+            "us--east-1",
+            "1",
+            "US-east-1",
+            "us_east",
+            "us.1",
+            "ü",
+        ] {
+            assert!(!is_region(wrong), "{wrong:?}");
+        }
+        assert!(!is_region(&"a".repeat(65)));
     }
 
     #[test]

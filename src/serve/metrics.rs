@@ -1,7 +1,7 @@
 //! What the server counts, in the text format of Prometheus, version 0.0.4.
 //!
-//! Names of operations, regions, states and errors are the only labels: no metric holds a key's id or a principal, and no client can
-//! make a series of its own.
+//! Names of operations, regions, states and errors are the only labels: no metric holds a key's id or a principal. A client that may create
+//! keys has its region counted, up to a number of them, and can make no other series.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -22,6 +22,11 @@ pub const SUCCESS: &str = "success";
 /// Upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Regions that have series of their own: the home's, and the first of the others in the order of their names. A client with a credential may use any number.
+const REGIONS: usize = 32;
+/// What all others together are called; no region can be.
+const OTHERS: &str = "(others)";
 
 /// What a client took too long for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -188,9 +193,10 @@ fn render_home(text: &mut String, backend: &dyn Backend) {
 
 fn keys_by_state(backend: &dyn Backend) -> Option<BTreeMap<(String, &'static str), u64>> {
     let mut keys = BTreeMap::new();
-    for (region, kms) in backend.regions().ok()? {
+    for (number, (region, kms)) in backend.regions().ok()?.into_iter().enumerate() {
+        let region = if number < REGIONS { region } else { OTHERS.to_owned() };
         for state in KeyState::ALL {
-            keys.insert((region.clone(), state.name()), 0);
+            keys.entry((region.clone(), state.name())).or_default();
         }
         for key in kms.current_ring().ok()?.keys() {
             *keys.entry((region.clone(), key.record.state.name())).or_default() += 1;
