@@ -1,6 +1,8 @@
 //! HMAC (RFC 2104): HMAC-SHA256 with a key schedule that is computed once, and HMAC of a chosen hash function for keys of users.
 
+use ::hmac::{Hmac, KeyInit, Mac};
 use aws_lc_rs::hmac;
+use sha2::Sha256;
 
 use super::hash::HashFunction;
 use super::{AuthenticationFailed, KEY_LEN, Secret};
@@ -8,24 +10,26 @@ use super::{AuthenticationFailed, KEY_LEN, Secret};
 /// Bytes in an HMAC-SHA256.
 pub const MAC_LEN: usize = 32;
 
-/// A key for HMAC-SHA256; also used as a pseudo-random function. On the heap: it has some 700 bytes, and is moved about.
-pub struct MacKey(Box<hmac::Key>);
+/// A key for HMAC-SHA256; also used as a pseudo-random function.
+///
+/// RustCrypto's implementation, since most of our messages have a block or two: making a key takes a third of the time that it takes with AWS-LC
+/// and a MAC of 32 bytes two thirds. The hash states wipe themselves on drop.
+#[derive(Clone)]
+pub struct MacKey(Hmac<Sha256>);
 
 impl MacKey {
-    /// Prepares `key`. AWS-LC wipes its own copy on drop.
+    /// Prepares `key`.
     pub fn new(key: &Secret<KEY_LEN>) -> Self {
-        Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))
+        Self(Hmac::new_from_slice(key.expose()).expect("HMAC takes a key of any length"))
     }
 
     /// The MAC of the concatenation of `parts`. The caller makes their boundaries unambiguous.
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; MAC_LEN] {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut mac = self.0.clone();
         for part in parts {
-            context.update(part);
+            mac.update(part);
         }
-        let mut out = [0; MAC_LEN];
-        out.copy_from_slice(context.sign().as_ref());
-        out
+        mac.finalize().into_bytes().into()
     }
 
     /// Checks a MAC in constant time.
@@ -63,16 +67,14 @@ impl std::fmt::Debug for MacKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::hmac::{Hmac, KeyInit, Mac};
 
-    /// The AWS-LC implementation against RustCrypto's on the same input, in one part and in several.
+    /// RustCrypto's implementation against AWS-LC's on the same input, in one part and in several.
     #[test]
     fn agrees_with_the_other_implementation() {
         let key = Secret::<KEY_LEN>::from_slice(&[7; KEY_LEN]).unwrap();
-        let mut other = Hmac::<sha2::Sha256>::new_from_slice(key.expose()).unwrap();
-        other.update(b"one and two");
+        let other = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), b"one and two");
         let ours = MacKey::new(&key).sign(&[b"one ", b"and ", b"two"]);
-        assert_eq!(ours.as_slice(), other.finalize().into_bytes().as_slice());
+        assert_eq!(ours.as_slice(), other.as_ref());
     }
 
     /// RFC 4231, 4.2 and 4.7: a key of 20 bytes, and one that is longer than a block.

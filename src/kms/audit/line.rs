@@ -24,8 +24,9 @@ impl Line {
 
     /// A string.
     fn text(&mut self, text: &str) {
-        // All that JSON asks to be escaped (RFC 8259, 7).
-        if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        // All that JSON asks to be escaped (RFC 8259, 7). No `any`: what does not stop at the first is looked at many bytes at a time.
+        let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        if text.bytes().fold(false, |found, byte| found | is_escaped(byte)) {
             return self.value(text);
         }
         self.0.reserve(text.len() + 2);

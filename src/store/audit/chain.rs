@@ -144,9 +144,12 @@ fn member(hashed: &[u8], hash: [u8; HASH_LEN]) -> Option<Link> {
 /// Appends `bytes` as hex digits.
 fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.extend(
-        bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
-    );
+    let begin = text.len();
+    text.resize(begin + 2 * bytes.len(), 0);
+    let (pairs, _) = text[begin..].as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
 }
 
 /// `bytes` as hex digits.
