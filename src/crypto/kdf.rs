@@ -23,7 +23,7 @@ impl Expander {
         Self(Hkdf::new(Some(salt), ikm))
     }
 
-    /// Expands to a 256-bit key for `info` (joined as it is, see [`derive`]).
+    /// Expands to a 256-bit key for `info` (joined as it is, see [`derive()`]).
     pub fn key(&self, info: &[&[u8]]) -> Secret<KEY_LEN> {
         Secret::fill_with(|out| self.0.expand_multi_info(info, out))
             .expect("256 bits are within what HKDF-SHA256 can expand to")

@@ -9,7 +9,7 @@
 //! signature. An access key that is not known costs the work of one that is.
 //!
 //! Stricter than AWS, with its error for a signature that does not match: `x-amz-target` must be signed, since the operation hangs on it;
-//! a signed header of another name must be sent; and what says something twice (a header that [`SINGLE`] names, a part of the
+//! a signed header of another name must be sent; and what says something twice (a header that `SINGLE` names, a part of the
 //! signature) says nothing. A presigned URL is a request without a signature: no client of AWS KMS makes one.
 
 mod authorization;

@@ -87,8 +87,12 @@ struct GivenAction {
     /// Append the record to this file, which is made where it is not there
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
-    /// Post the record to this URL on this machine: http://127.0.0.1, http://[::1] or http://localhost
-    #[arg(long, value_name = "URL")]
+    /// Where to post the record, on this machine.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Post the record to this URL on this machine: http://127.0.0.1, http://[::1] or http://localhost"
+    )]
     post: Option<String>,
 }
 
