@@ -103,7 +103,12 @@ pub fn sign(key: &PrivateKey, scheme: Scheme, subject: Subject<'_>) -> Result<Ve
                 let signature = dalek(pair)?.sign_prehashed(hashed, None).map_err(|_| Unsuited)?;
                 Ok(signature.to_bytes().to_vec())
             }
-            _ => Err(Unsuited),
+            (Scheme::Ed25519, Subject::Digest(_))
+            | (Scheme::Ed25519ph, Subject::Message(_))
+            | (
+                Scheme::Pss(_) | Scheme::Pkcs1(_) | Scheme::Ecdsa(_),
+                Subject::Message(_) | Subject::Digest(_),
+            ) => Err(Unsuited),
         },
         Held::Ec(..) => Err(Unsuited),
     }
@@ -128,7 +133,14 @@ pub fn verify(
             (Scheme::Ed25519ph, Subject::Digest(bytes)) => {
                 return verify_prehashed(pair, bytes, signature).ok_or(AuthenticationFailed);
             }
-            _ => return Err(AuthenticationFailed),
+            (Scheme::Ed25519, Subject::Digest(_))
+            | (Scheme::Ed25519ph, Subject::Message(_))
+            | (
+                Scheme::Pss(_) | Scheme::Pkcs1(_) | Scheme::Ecdsa(_),
+                Subject::Message(_) | Subject::Digest(_),
+            ) => {
+                return Err(AuthenticationFailed);
+            }
         },
     };
     let public = UnparsedPublicKey::new(algorithm, public);
@@ -204,7 +216,28 @@ fn ec_verification(kind: PairKind, scheme: Scheme) -> Option<&'static dyn Verifi
         (PairKind::P384, Scheme::Ecdsa(HashFunction::Sha384)) => Some(&ECDSA_P384_SHA384_ASN1),
         (PairKind::P521, Scheme::Ecdsa(HashFunction::Sha512)) => Some(&ECDSA_P521_SHA512_ASN1),
         (PairKind::Secp256k1, Scheme::Ecdsa(HashFunction::Sha256)) => Some(&ECDSA_P256K1_SHA256_ASN1),
-        _ => None,
+        (
+            PairKind::P256 | PairKind::Secp256k1,
+            Scheme::Ecdsa(HashFunction::Sha224 | HashFunction::Sha384 | HashFunction::Sha512),
+        )
+        | (
+            PairKind::P384,
+            Scheme::Ecdsa(HashFunction::Sha224 | HashFunction::Sha256 | HashFunction::Sha512),
+        )
+        | (
+            PairKind::P521,
+            Scheme::Ecdsa(HashFunction::Sha224 | HashFunction::Sha256 | HashFunction::Sha384),
+        )
+        | (PairKind::Rsa(_) | PairKind::Ed25519, Scheme::Ecdsa(_))
+        | (
+            PairKind::Rsa(_)
+            | PairKind::P256
+            | PairKind::P384
+            | PairKind::P521
+            | PairKind::Secp256k1
+            | PairKind::Ed25519,
+            Scheme::Pss(_) | Scheme::Pkcs1(_) | Scheme::Ed25519 | Scheme::Ed25519ph,
+        ) => None,
     }
 }
 

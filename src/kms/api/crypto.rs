@@ -26,11 +26,16 @@ const PLAINTEXT_LEN: std::ops::RangeInclusive<usize> = 1..=4096;
 /// Bytes of a ciphertext blob.
 const CIPHERTEXT_LEN: std::ops::RangeInclusive<usize> = 1..=6144;
 /// The one algorithm of symmetric keys.
-pub(in crate::kms) const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
+pub(in crate::kms) const SYMMETRIC: &str = EncryptionAlgorithm::SymmetricDefault.name();
 /// The two permissions of ReEncrypt, of the key that decrypts and of the one that encrypts.
 pub(in crate::kms) const RE_ENCRYPT_FROM: &str = "ReEncryptFrom";
 pub(in crate::kms) const RE_ENCRYPT_TO: &str = "ReEncryptTo";
-const ALGORITHMS: &[&str] = &[SYMMETRIC, "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"];
+const ALGORITHMS: &[&str] = &[
+    SYMMETRIC,
+    EncryptionAlgorithm::RsaesOaepSha1.name(),
+    EncryptionAlgorithm::RsaesOaepSha256.name(),
+    "SM2PKE",
+];
 
 /// Encrypts under the current backing key of `key`, whose state permits it; a key of another kind has none.
 pub(in crate::kms) fn seal<'k>(

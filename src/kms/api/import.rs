@@ -29,11 +29,11 @@ const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=256;
 const DESCRIPTION_PATTERN: &str = "^[a-zA-Z0-9:/_\\s.-]+$";
 
 const ALGORITHMS: &[&str] = &[
-    "RSAES_PKCS1_V1_5",
-    "RSAES_OAEP_SHA_1",
-    "RSAES_OAEP_SHA_256",
-    "RSA_AES_KEY_WRAP_SHA_1",
-    "RSA_AES_KEY_WRAP_SHA_256",
+    WrappingAlgorithm::Pkcs1V15.name(),
+    WrappingAlgorithm::OaepSha1.name(),
+    WrappingAlgorithm::OaepSha256.name(),
+    WrappingAlgorithm::KeyWrapSha1.name(),
+    WrappingAlgorithm::KeyWrapSha256.name(),
     "SM2PKE",
 ];
 const KEY_SPECS: &[&str] = &["RSA_2048", "RSA_3072", "RSA_4096", "SM2"];

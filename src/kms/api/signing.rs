@@ -30,19 +30,19 @@ const EXTERNAL_MU: &str = "EXTERNAL_MU";
 const MESSAGE_TYPES: &[&str] = &[RAW, DIGEST, EXTERNAL_MU];
 /// Every one of AWS's (AWS KMS API, SigningAlgorithmSpec), also those that no key here has.
 const ALGORITHMS: &[&str] = &[
-    "RSASSA_PSS_SHA_256",
-    "RSASSA_PSS_SHA_384",
-    "RSASSA_PSS_SHA_512",
-    "RSASSA_PKCS1_V1_5_SHA_256",
-    "RSASSA_PKCS1_V1_5_SHA_384",
-    "RSASSA_PKCS1_V1_5_SHA_512",
-    "ECDSA_SHA_256",
-    "ECDSA_SHA_384",
-    "ECDSA_SHA_512",
+    SigningAlgorithm::RsassaPssSha256.name(),
+    SigningAlgorithm::RsassaPssSha384.name(),
+    SigningAlgorithm::RsassaPssSha512.name(),
+    SigningAlgorithm::RsassaPkcs1V15Sha256.name(),
+    SigningAlgorithm::RsassaPkcs1V15Sha384.name(),
+    SigningAlgorithm::RsassaPkcs1V15Sha512.name(),
+    SigningAlgorithm::EcdsaSha256.name(),
+    SigningAlgorithm::EcdsaSha384.name(),
+    SigningAlgorithm::EcdsaSha512.name(),
     "SM2DSA",
     "ML_DSA_SHAKE_256",
-    "ED25519_SHA_512",
-    "ED25519_PH_SHA_512",
+    SigningAlgorithm::Ed25519Sha512.name(),
+    SigningAlgorithm::Ed25519PhSha512.name(),
 ];
 
 /// What Sign and Verify have in common.

@@ -53,7 +53,35 @@ impl SqliteStore {
             UpdateError::Home(error) => {
                 let cause = match &error {
                     HomeError::Tampered(_) => Cause::Tampered,
-                    _ => Cause::Store,
+                    HomeError::NotFound(_)
+                    | HomeError::AlreadyExists(_)
+                    | HomeError::NotEmpty(_)
+                    | HomeError::KeyFileMissing(_)
+                    | HomeError::KeyFileWrong(_)
+                    | HomeError::KeyFilePermissions(..)
+                    | HomeError::KeyFileUnsuitable(..)
+                    | HomeError::PassphraseMissing(_)
+                    | HomeError::PassphraseWrong
+                    | HomeError::PassphraseUnsuitable(..)
+                    | HomeError::PassphraseFilePermissions(..)
+                    | HomeError::RecoveryCodeMissing
+                    | HomeError::NoRecoveryCode
+                    | HomeError::RecoveryCodeWrong
+                    | HomeError::RecoveryCodeInvalid(_)
+                    | HomeError::NoSuchSlot(_)
+                    | HomeError::LastSlot(_)
+                    | HomeError::TooManySlots
+                    | HomeError::InvalidCost(_)
+                    | HomeError::OutOfMemory(_)
+                    | HomeError::SecretOfAnotherKind
+                    | HomeError::BackupDamaged(..)
+                    | HomeError::BackupExists(_)
+                    | HomeError::Audit(_)
+                    | HomeError::InvalidSetting { .. }
+                    | HomeError::Corrupted(..)
+                    | HomeError::NewerFormat { .. }
+                    | HomeError::Busy(_)
+                    | HomeError::Io(..) => Cause::Store,
                 };
                 KmsError::failed(cause, error.to_string())
             }
