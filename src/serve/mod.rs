@@ -10,6 +10,7 @@
 
 pub mod auth;
 mod body;
+mod complaints;
 mod connection;
 mod error;
 pub mod limits;
@@ -33,6 +34,7 @@ use zeroize::Zeroizing;
 
 use crate::kms::{Kms, KmsError, Operation};
 
+use complaints::Complaints;
 pub use error::ServeError;
 use limits::{BODIES_BYTES, CHANGES, LOOKS, Limits, OPERATIONS};
 pub use listen::Address;
@@ -103,6 +105,7 @@ struct State {
     limits: Limits,
     metrics: Arc<Metrics>,
     metrics_for_all: bool,
+    complaints: Complaints,
     /// The certificate in use, where there is one; it may be another one later.
     tls: RwLock<Option<TlsAcceptor>>,
     /// Whether the server is being stopped.
@@ -125,6 +128,7 @@ impl State {
             limits,
             metrics: Arc::default(),
             metrics_for_all,
+            complaints: Complaints::default(),
             tls: RwLock::new(tls),
             stopping: watch::Sender::new(false),
             pressure: Notify::new(),

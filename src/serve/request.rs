@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::auth::{self, Refusal, SignedRequest, Verified};
 use super::body::{self, Kept, Missing};
+use super::complaints::Complaint;
 use super::listen::Peer;
 use super::metrics::{self, SUCCESS, UNKNOWN};
 use super::wire::{self, Answer};
@@ -148,8 +149,11 @@ fn decide(
     };
     let request = wire::read(body).map_err(|error| Box::new(Ended::failed(&error)))?;
     let failed = |error: KmsError| {
-        if error.cause != Cause::Refused {
-            log::error!("request {id} for {} failed: {error}", operation.name());
+        let what = || format!("request {id} for {} failed: {error}", operation.name());
+        match Complaint::of(error.cause) {
+            Some(complaint) => state.complaints.say(complaint, what()),
+            None if error.cause == Cause::Refused => (),
+            None => log::error!("{}", what()),
         }
         Box::new(Ended::failed(&error))
     };
@@ -170,7 +174,8 @@ fn authenticate(state: &State, request: &SignedRequest<'_>) -> Result<Verified, 
         Trust::Signatures => {
             let verified = sigv4::verify(request, SystemClock.now(), |id| state.backend.credential(id))
                 .map_err(|error| {
-                    log::error!("a signature cannot be verified: {error}");
+                    let what = format!("a signature cannot be verified: {error}");
+                    state.complaints.say(Complaint::Signature, what);
                     Box::new(Ended::failed(&error))
                 })?;
             verified.map_err(|refusal| Box::new(Ended::refused(&refusal)))
@@ -212,7 +217,7 @@ async fn health(state: &Arc<State>) -> Answer {
     let (status, text) = match looked.await {
         Some(Ok(())) => (StatusCode::OK, "ok\n"),
         Some(Err(error)) => {
-            log::error!("the store cannot be read: {error}");
+            state.complaints.say(Complaint::Health, format!("the store cannot be read: {error}"));
             (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n")
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the key store cannot be read\n"),

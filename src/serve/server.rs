@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::complaints::Complaint;
 use super::limits::{Limits, OPERATIONS, PRESSURE};
 use super::listen::{Address, Listener};
 use super::{Backend, ServeError, State, TlsFiles, Trust, connection, tls};
@@ -100,7 +101,8 @@ async fn accept(state: Arc<State>, listener: Listener, places: Arc<Semaphore>) {
                     tokio::spawn(connection::serve(state.clone(), accepted, peer, place));
                 }
                 Err(error) => {
-                    log::warn!("a connection could not be taken: {error}");
+                    let what = format!("a connection could not be taken: {error}");
+                    state.complaints.say(Complaint::Connection, what);
                     tokio::time::sleep(RECOVERY).await;
                 }
             }
@@ -128,14 +130,18 @@ async fn keep_time(state: Arc<State>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let state = state.clone();
+        state.complaints.sum_up();
+        let of_thread = state.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let regions = state.backend.regions()?;
+            let regions = of_thread.backend.regions()?;
             regions.iter().try_for_each(|(_, kms)| kms.current_ring().map(drop))
         });
         match looked.await {
             Ok(Ok(())) => (),
-            Ok(Err(error)) => log::warn!("what is due of the keys cannot be done: {error}"),
+            Ok(Err(error)) => {
+                let what = format!("what is due of the keys cannot be done: {error}");
+                state.complaints.say(Complaint::Due, what);
+            }
             Err(error) => log::error!("what is due of the keys cannot be done: {error}"),
         }
     }

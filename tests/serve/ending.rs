@@ -68,3 +68,19 @@ fn wait_until(mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn a_key_store_that_is_gone_is_told_in_a_few_lines_and_not_with_each_request() {
+    let mut server = Server::new();
+    let key = server.new_key();
+    std::fs::rename(server.home.path("home/keys.db"), server.home.path("away")).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    for _ in 0..200 {
+        let failed = server.call("Encrypt", json!({"KeyId": key, "Plaintext": "AAAA"}));
+        assert_eq!((failed.status, &failed.json()["__type"]), (500, &json!("KMSInternalException")));
+    }
+    server.signal("TERM");
+    let (code, err) = server.ended();
+    let lines = err.lines().filter(|line| line.contains("keys.db")).count();
+    assert!(code == 0 && (1..8).contains(&lines), "{code}, {lines}: {err}");
+}
