@@ -70,6 +70,16 @@ impl Ended {
 
 /// Answers a request.
 pub async fn answer(state: &Arc<State>, connected: &Arc<Connected>, request: Request<Incoming>) -> Answer {
+    let mut answer = answer_undated(state, connected, request).await;
+    wire::date(&mut answer, SystemClock.now());
+    answer
+}
+
+async fn answer_undated(
+    state: &Arc<State>,
+    connected: &Arc<Connected>,
+    request: Request<Incoming>,
+) -> Answer {
     let is_look = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
         "/healthz" if is_look => return health(state).await,

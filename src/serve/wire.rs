@@ -7,7 +7,7 @@ use std::fmt;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::auth::Refusal;
+use crate::clock::Timestamp;
 use crate::kms::fields::wipe;
 use crate::kms::{AwsError, Cause, KmsError, Operation};
 
@@ -203,6 +204,16 @@ pub fn identify(answer: &mut Answer, id: Uuid) {
     }
 }
 
+/// Says when it was answered (RFC 9110, 6.6.1). hyper would, too, but keeps the text until the clock has passed the second after it: on a clock
+/// that was ahead and is set right that may be a year, and SDKs correct their own clock by it.
+pub fn date(answer: &mut Answer, now: Timestamp) {
+    let text = jiff::Timestamp::from_millisecond(now.as_millis())
+        .map(|now| now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    if let Some(value) = text.ok().and_then(|text| HeaderValue::from_str(&text).ok()) {
+        answer.headers_mut().insert(DATE, value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
@@ -257,6 +268,19 @@ mod tests {
             let (status, body) = parts(failed(&KmsError::failed(cause, "/home/me/keys.db: no space"))).await;
             assert_eq!((status, &body["__type"]), (500, &json!("KMSInternalException")));
             assert!(!body.to_string().contains("keys.db"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_the_clock_s_also_where_it_was_set_back() {
+        let mut answer = internal();
+        for (seconds, text) in [
+            (1_830_499_710, "Mon, 03 Jan 2028 08:08:30 GMT"),
+            (1_795_939_710, "Sun, 29 Nov 2026 08:08:30 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ] {
+            date(&mut answer, Timestamp::from_millis(seconds * 1000));
+            assert_eq!(answer.headers()[DATE], text);
         }
     }
 }

@@ -176,7 +176,7 @@ fn bodies_of_nobody_that_do_not_end_take_a_bounded_part_of_memory_and_nobody_s_t
                 for client in part {
                     client.stream().set_nonblocking(true).unwrap();
                     // As much as the server and the kernel take.
-                    let _ = client.stream().write_all(&body);
+                    let _ = client.stream().write_all(body);
                 }
                 let until = Instant::now() + Duration::from_secs(2);
                 while Instant::now() < until {

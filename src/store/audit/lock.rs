@@ -78,14 +78,8 @@ impl Lock {
     pub fn take(&self, queues: bool) -> io::Result<()> {
         let mut waiting = self.files.waiting.lock();
         if !waiting.is_there {
-            let mut is_queued = false;
-            if queues {
-                // A filesystem that locks no directories lets one overtake another.
-                is_queued = match try_flock(&self.files.queue) {
-                    Ok(is_queued) => is_queued,
-                    Err(_) => true,
-                };
-            }
+            // A filesystem that locks no directories lets one overtake another.
+            let is_queued = queues && try_flock(&self.files.queue).unwrap_or(true);
             if is_queued || !queues {
                 let taken = try_flock(&self.files.head);
                 if taken != Ok(false) {
