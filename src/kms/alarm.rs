@@ -22,12 +22,19 @@ const NAME_MAX: usize = 64;
 pub const ACTION_MAX: usize = 4096;
 
 /// The operations that use a key.
-pub const USES: [Operation; 5] = [
+pub const USES: [Operation; 12] = [
     Operation::Encrypt,
     Operation::Decrypt,
     Operation::ReEncrypt,
     Operation::GenerateDataKey,
     Operation::GenerateDataKeyWithoutPlaintext,
+    Operation::GenerateDataKeyPair,
+    Operation::GenerateDataKeyPairWithoutPlaintext,
+    Operation::Sign,
+    Operation::Verify,
+    Operation::GenerateMac,
+    Operation::VerifyMac,
+    Operation::DeriveSharedSecret,
 ];
 
 /// An alarm that somebody made.
