@@ -16,7 +16,8 @@ pub struct InvalidPublicKey;
 /// [`InvalidPublicKey`], also for a key that agrees on nothing.
 pub fn agree(key: &PrivateKey, public: &[u8]) -> Result<Zeroizing<Vec<u8>>, InvalidPublicKey> {
     let Held::Ec(_, Some(private)) = &key.held else { return Err(InvalidPublicKey) };
-    if !pair::is_one_sequence(public) {
+    // AWS-LC would take the parameters of a curve in place of its name.
+    if !pair::is_one_sequence(public) || algorithm(public) != algorithm(&key.public_der()) {
         return Err(InvalidPublicKey);
     }
     let public = UnparsedPublicKey::new(private.algorithm(), public);
@@ -25,6 +26,25 @@ pub fn agree(key: &PrivateKey, public: &[u8]) -> Result<Zeroizing<Vec<u8>>, Inva
         return Err(InvalidPublicKey);
     }
     agreement::agree(private, public, InvalidPublicKey, |secret| Ok(Zeroizing::new(secret.to_vec())))
+}
+
+/// The AlgorithmIdentifier of a SubjectPublicKeyInfo: `id-ecPublicKey` and the name of the curve, which PKIX wants to be a name
+/// (RFC 5480, 2.1.1).
+fn algorithm(public: &[u8]) -> Option<&[u8]> {
+    let (content, _) = element(public)?;
+    let (_, len) = element(content)?;
+    content.get(..len)
+}
+
+/// The content of the DER element that `bytes` begin with, and the length of both. No key comes near 64 KiB.
+fn element(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (begin, len) = match *bytes.get(1..4)? {
+        [len @ 0..=0x7f, ..] => (2, usize::from(len)),
+        [0x81, len, _] => (3, usize::from(len)),
+        [0x82, high, low] => (4, usize::from(u16::from_be_bytes([high, low]))),
+        _ => return None,
+    };
+    Some((bytes.get(begin..begin + len)?, begin + len))
 }
 
 #[cfg(test)]
@@ -53,5 +73,20 @@ mod tests {
             let point = two.public.iter().position(|byte| *byte == 4).unwrap_or(0);
             assert_eq!(agree(&mine, &two.public[point..]), Err(InvalidPublicKey));
         }
+    }
+
+    /// A key of P-256 as `openssl ec -param_enc explicit` writes it: prime, coefficients, generator and order stand in place of the name.
+    const EXPLICIT: &[u8] = include_bytes!("../../tests/golden/spki/p256-explicit.der");
+
+    #[test]
+    fn a_curve_that_is_not_named_is_refused_also_where_it_is_a_known_one() {
+        let kind = PairKind::P256;
+        let mine = PrivateKey::from_pkcs8(kind, &pair::generate(kind).private).unwrap();
+        assert_eq!(agree(&mine, EXPLICIT), Err(InvalidPublicKey));
+        // The same point under the curve's name is taken.
+        let named = &pair::generate(kind).public;
+        let point = &EXPLICIT[EXPLICIT.len() - 65..];
+        let same = [&named[..named.len() - 65], point].concat();
+        assert!(agree(&mine, &same).is_ok());
     }
 }
