@@ -406,6 +406,28 @@ impl fmt::Display for AuditError {
 
 impl std::error::Error for AuditError {}
 
+/// What is on record of the use of a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// The last use that succeeded.
+    pub last: Option<LastUse>,
+    /// The time of the oldest record that can be looked at, if there is one.
+    pub since: Option<Timestamp>,
+}
+
+/// A use of a key that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastUse {
+    /// The operation's name.
+    pub operation: String,
+    /// When.
+    pub time: Timestamp,
+    /// The id of its record.
+    pub event_id: String,
+    /// The id of the request.
+    pub request_id: Option<String>,
+}
+
 /// Keeps records. Used from many threads at once.
 pub trait AuditLog: Send + Sync {
     /// Writes a record; one that changes a key reaches the disk before this returns.
@@ -413,6 +435,12 @@ pub trait AuditLog: Send + Sync {
     /// # Errors
     /// [`AuditError`]; nothing of the record counts then.
     fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError>;
+
+    /// What is on record of the use of `key`.
+    ///
+    /// # Errors
+    /// [`AuditError`] where the records cannot be read.
+    fn usage(&self, key: &KeyArn) -> Result<KeyUsage, AuditError>;
 }
 
 /// The message of an error, as far as a record holds it: it may quote what a client sent (CloudTrail User Guide, "errorMessage": 1 KB).

@@ -56,6 +56,7 @@ operations! {
     RotateKeyOnDemand: "Rotates now.",
     GetKeyRotationStatus: "Whether and when a key rotates.",
     ListKeyRotations: "The rotations that took place.",
+    GetKeyLastUsage: "When a key was last used with success.",
     UpdateAlias: "Points an alias at another key.",
     CreateAlias: "Names a key.",
     TagResource: "Tags a key.",
@@ -104,6 +105,7 @@ impl Operation {
             | Self::RotateKeyOnDemand
             | Self::GetKeyRotationStatus
             | Self::ListKeyRotations
+            | Self::GetKeyLastUsage
             | Self::UpdateAlias
             | Self::CreateAlias
             | Self::UpdateKeyDescription
@@ -171,6 +173,7 @@ impl Operation {
             | Self::ListResourceTags
             | Self::GetKeyRotationStatus
             | Self::ListKeyRotations
+            | Self::GetKeyLastUsage
             | Self::CreateKey
             | Self::ListKeys
             | Self::ListRetirableGrants
@@ -219,6 +222,7 @@ impl Operation {
             | Self::ListResourceTags
             | Self::GetKeyRotationStatus
             | Self::ListKeyRotations
+            | Self::GetKeyLastUsage
             | Self::GetParametersForImport
             | Self::ListKeys
             | Self::ListRetirableGrants

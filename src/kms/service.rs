@@ -158,7 +158,7 @@ impl Kms {
         ring: &'a Keyring,
         times: Times,
     ) -> Context<'a> {
-        Context::new(operation, caller, ring, times, &self.sealer)
+        Context::new(operation, caller, ring, times, &self.sealer, &*self.audit)
     }
 
     /// Where and when events of `ring` happen.

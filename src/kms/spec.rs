@@ -337,6 +337,7 @@ pub const fn is_for(operation: Operation, usage: KeyUsage) -> bool {
         | O::RotateKeyOnDemand
         | O::GetKeyRotationStatus
         | O::ListKeyRotations
+        | O::GetKeyLastUsage
         | O::UpdateAlias
         | O::CreateAlias
         | O::TagResource

@@ -152,7 +152,8 @@ const fn permits(operation: Operation, kind: KeyKind, origin: Origin) -> [Permit
             | O::RetireGrant
             | O::RevokeGrant
             | O::DeleteAlias
-            | O::ListKeyRotations,
+            | O::ListKeyRotations
+            | O::GetKeyLastUsage,
             _,
             _,
         ) => [OK, OK, OK, OK, OK],

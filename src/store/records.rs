@@ -191,6 +191,10 @@ pub fn kept_in(log: Arc<FileAuditLog>) -> Arc<dyn AuditLog> {
         fn record(&self, _: &AuditEvent<'_>) -> Result<(), crate::kms::audit::AuditError> {
             Ok(())
         }
+
+        fn usage(&self, _: &KeyArn) -> Result<crate::kms::audit::KeyUsage, crate::kms::audit::AuditError> {
+            Ok(crate::kms::audit::KeyUsage::default())
+        }
     }
 
     match std::env::var_os("KMSFS_BENCH_AUDIT") {

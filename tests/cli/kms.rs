@@ -105,6 +105,16 @@ fn answers_have_the_members_of_the_service_model() {
         members(&fixture.kms(&["list-aliases"])["Aliases"][0]),
         ["AliasArn", "AliasName", "CreationDate", "LastUpdatedDate", "TargetKeyId"]
     );
+    let usage = key("get-key-last-usage");
+    assert_eq!(members(&usage), ["KeyCreationDate", "KeyId", "KeyLastUsage", "TrackingStartDate"]);
+    assert_eq!(
+        members(&usage["KeyLastUsage"]),
+        ["CloudTrailEventId", "KmsRequestId", "Operation", "Timestamp"]
+    );
+    for time in [&usage["TrackingStartDate"], &usage["KeyCreationDate"], &usage["KeyLastUsage"]["Timestamp"]]
+    {
+        assert!(text(time).contains('T'), "{usage}");
+    }
     let status = key("get-key-rotation-status");
     assert_eq!(status["KeyRotationEnabled"], false);
     let scheduled = key("schedule-key-deletion");
@@ -182,6 +192,7 @@ fn an_alias_names_a_key_in_cryptographic_operations_and_nowhere_else() {
             ("disable-key", &[]),
             ("rotate-key-on-demand", &[]),
             ("get-key-rotation-status", &[]),
+            ("get-key-last-usage", &[]),
             ("list-key-rotations", &[]),
             ("schedule-key-deletion", &[]),
             ("cancel-key-deletion", &[]),

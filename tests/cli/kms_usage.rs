@@ -4,7 +4,7 @@ use crate::fixture::Fixture;
 
 /// Flags of each operation, those that it cannot do without first (service model `kms/2014-11-01`). Not here: what needs a
 /// Nitro enclave (`--recipient`), and `--dry-run-modifiers`.
-const OPERATIONS: [(&str, &[&str], &[&str]); 21] = [
+const OPERATIONS: [(&str, &[&str], &[&str]); 22] = [
     ("cancel-key-deletion", &["--key-id"], &[]),
     ("create-alias", &["--alias-name", "--target-key-id"], &[]),
     (
@@ -49,6 +49,7 @@ const OPERATIONS: [(&str, &[&str], &[&str]); 21] = [
         &["--encryption-context", "--number-of-bytes", "--key-spec", "--grant-tokens", "--dry-run"],
     ),
     ("generate-random", &[], &["--number-of-bytes", "--custom-key-store-id"]),
+    ("get-key-last-usage", &["--key-id"], &[]),
     ("get-key-rotation-status", &["--key-id"], &[]),
     ("list-aliases", &[], &["--key-id", "--limit", "--marker"]),
     ("list-key-rotations", &["--key-id"], &["--include-key-material", "--limit", "--marker"]),

@@ -17,6 +17,7 @@ POLICY = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AW
 # What is done to two keys that are made alike, KEY; OTHER is a second one. A dash before a command says that it fails.
 SESSION = """
 describe-key --key-id KEY
+get-key-last-usage --key-id KEY
 list-key-policies --key-id KEY
 get-key-policy --key-id KEY --policy-name default
 get-key-policy --key-id KEY

@@ -363,3 +363,20 @@ def test_regions_have_keys_of_their_own(home, kms, key):
     for client, stranger in [(kms, made), (there, key)]:
         with pytest.raises(client.exceptions.NotFoundException):
             client.describe_key(KeyId=stranger["KeyId"])
+
+
+def test_the_last_use_of_a_key_is_the_last_that_succeeded(kms, key):
+    """Members and their meaning: AWS KMS API Reference, GetKeyLastUsage."""
+    never = kms.get_key_last_usage(KeyId=key["KeyId"])
+    assert never.pop("ResponseMetadata")["HTTPStatusCode"] == 200
+    created = key["CreationDate"]
+    assert never == {"KeyId": key["KeyId"], "KeyLastUsage": {}, "TrackingStartDate": created, "KeyCreationDate": created}
+    used = kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")
+    with pytest.raises(ClientError):
+        kms.decrypt(CiphertextBlob=used["CiphertextBlob"], EncryptionContext={"a": "b"})
+    usage = kms.get_key_last_usage(KeyId=key["Arn"])["KeyLastUsage"]
+    assert usage["Operation"] == "Encrypt" and re.fullmatch(UUID, usage["CloudTrailEventId"])
+    assert usage["KmsRequestId"] == used["ResponseMetadata"]["RequestId"]
+    assert usage["Timestamp"] >= created
+    with pytest.raises(kms.exceptions.NotFoundException):
+        kms.get_key_last_usage(KeyId="alias/none")

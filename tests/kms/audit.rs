@@ -139,6 +139,7 @@ fn aud_1_each_operation_says_whether_it_only_reads() {
         "ListKeys",
         "ListAliases",
         "ListKeyRotations",
+        "GetKeyLastUsage",
         "GetKeyPolicy",
         "ListKeyPolicies",
         "ListGrants",

@@ -51,6 +51,7 @@ const COMMON: &[(&str, [&str; 3], [&str; 4])] = &[
     ("RotateKeyOnDemand", [KIND, DIS, DEL], [KIND, DIS, DEL, IMP]),
     ("GetKeyRotationStatus", ["ok"; 3], ["ok", "ok", "ok", EXT]),
     ("ListKeyRotations", ["ok"; 3], ["ok"; 4]),
+    ("GetKeyLastUsage", ["ok"; 3], ["ok"; 4]),
     ("UpdateAlias", ["ok", "ok", DEL], ["ok", "ok", DEL, "ok"]),
     ("CreateAlias", ["ok", "ok", DEL], ["ok", "ok", DEL, "ok"]),
     ("TagResource", ["ok", "ok", DEL], ["ok", "ok", DEL, "ok"]),

@@ -25,5 +25,6 @@ mod rotation;
 mod schedule;
 mod states;
 mod tags;
+mod usage;
 mod uses;
 mod wrapping;

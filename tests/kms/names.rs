@@ -23,6 +23,7 @@ const ID_OR_ARN: &[&str] = &[
     "RotateKeyOnDemand",
     "GetKeyRotationStatus",
     "ListKeyRotations",
+    "GetKeyLastUsage",
     "UpdateKeyDescription",
     "ScheduleKeyDeletion",
     "CancelKeyDeletion",

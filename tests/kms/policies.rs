@@ -212,6 +212,7 @@ fn operations(key: &Key, alias: &str, blob: &str) -> Vec<(&'static str, Value, &
         ("DisableKeyRotation", json!({"KeyId": id}), &["DisableKeyRotation"]),
         ("GetKeyRotationStatus", json!({"KeyId": id}), &["GetKeyRotationStatus"]),
         ("ListKeyRotations", json!({"KeyId": id}), &["ListKeyRotations"]),
+        ("GetKeyLastUsage", json!({"KeyId": id}), &["GetKeyLastUsage"]),
         ("ListGrants", json!({"KeyId": id}), &["ListGrants"]),
         (
             "CreateGrant",

@@ -32,6 +32,7 @@ fn what_is_missing_is_named() {
         ("ListResourceTags", &["keyId"]),
         ("RotateKeyOnDemand", &["keyId"]),
         ("ListKeyRotations", &["keyId"]),
+        ("GetKeyLastUsage", &["keyId"]),
         ("GetKeyRotationStatus", &["keyId"]),
     ] {
         let list: Vec<_> = members

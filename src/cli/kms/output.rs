@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 /// The members that hold times, in epoch seconds (service model `kms/2014-11-01`).
-const TIMES: [&str; 9] = [
+const TIMES: [&str; 12] = [
     "CreationDate",
     "LastUpdatedDate",
     "DeletionDate",
@@ -16,6 +16,9 @@ const TIMES: [&str; 9] = [
     "NextRotationDate",
     "OnDemandRotationStartDate",
     "LastUsedDate",
+    "Timestamp",
+    "TrackingStartDate",
+    "KeyCreationDate",
 ];
 
 /// An answer as text.

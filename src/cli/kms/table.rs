@@ -98,7 +98,7 @@ macro_rules! command {
     (@listed $listed:literal) => { Some($listed) };
 }
 
-static COMMANDS: [Command; 45] = [
+static COMMANDS: [Command; 46] = [
     command!("cancel-key-deletion", CancelKeyDeletion, [KEY_ID]),
     command!(
         "create-alias",
@@ -212,6 +212,7 @@ static COMMANDS: [Command; 45] = [
             may("custom-key-store-id", "CustomKeyStoreId", Kind::Text),
         ]
     ),
+    command!("get-key-last-usage", GetKeyLastUsage, [KEY_ID]),
     command!("get-key-policy", GetKeyPolicy, [KEY_ID, POLICY_NAME]),
     command!("get-key-rotation-status", GetKeyRotationStatus, [KEY_ID]),
     command!(
@@ -337,7 +338,7 @@ static COMMANDS: [Command; 45] = [
 
 /// Operations of AWS KMS that [`Operation`] does not know: what encapsulates keys, is of several regions or of a key store of
 /// one's own (service model `kms/2014-11-01`).
-const OF_AWS_ALONE: [&str; 11] = [
+const OF_AWS_ALONE: [&str; 10] = [
     "connect-custom-key-store",
     "create-custom-key-store",
     "decapsulate",
@@ -345,7 +346,6 @@ const OF_AWS_ALONE: [&str; 11] = [
     "describe-custom-key-stores",
     "disconnect-custom-key-store",
     "encapsulate",
-    "get-key-last-usage",
     "replicate-key",
     "update-custom-key-store",
     "update-primary-region",

@@ -16,6 +16,7 @@ mod policies;
 mod rotation;
 mod signing;
 mod tags;
+mod usage;
 
 pub(super) use keys::managed_key;
 
@@ -26,6 +27,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::{self, Act};
+use super::audit::AuditLog;
 use super::clock_guard::Times;
 use super::error::Cause;
 use super::fields::Fields;
@@ -50,6 +52,8 @@ pub(super) struct Context<'a> {
     /// The time that rotations go by (rule T-2).
     pub trusted: Timestamp,
     pub sealer: &'a Sealer,
+    /// Where the last use of a key is looked up; nothing is recorded through it.
+    pub log: &'a dyn AuditLog,
     /// The keys that the operation concerned, for the audit log; filled also when it is refused.
     pub touched: RefCell<Vec<KeyArn>>,
     /// The backing key that it encrypted under, to be counted.
@@ -63,10 +67,11 @@ impl<'a> Context<'a> {
         ring: &'a Keyring,
         times: Times,
         sealer: &'a Sealer,
+        log: &'a dyn AuditLog,
     ) -> Self {
         let Times { claimed: now, trusted } = times;
         let (touched, used) = Default::default();
-        Self { operation, caller, ring, now, trusted, sealer, touched, used }
+        Self { operation, caller, ring, now, trusted, sealer, log, touched, used }
     }
 
     /// The key that `name` names: the caller may do the operation with it, and its state permits that.
@@ -211,6 +216,7 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::DisableKeyRotation => read::<rotation::DisableKeyRotation>(fields),
         Operation::RotateKeyOnDemand => read::<rotation::RotateKeyOnDemand>(fields),
         Operation::ListKeyRotations => read::<rotation::ListKeyRotations>(fields),
+        Operation::GetKeyLastUsage => read::<usage::GetKeyLastUsage>(fields),
         Operation::GetKeyRotationStatus => read::<rotation::GetKeyRotationStatus>(fields),
         Operation::GetParametersForImport => read::<import::GetParametersForImport>(fields),
         Operation::ImportKeyMaterial => read::<import::ImportKeyMaterial>(fields),

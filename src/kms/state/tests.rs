@@ -183,7 +183,7 @@ const RULES: &[Rule] = &[
         ["ok", "disabled", "invalid", "invalid"], "unsupported"),
     (&["RotateKeyOnDemand"], (Some(OTHERS), None), ["kind", "disabled", "invalid", "invalid"], "unsupported"),
     (&["GetKeyRotationStatus"], EVERY, ["ok", "ok", "ok", "unsupported"], "unsupported"),
-    (&["ListKeyRotations"], EVERY, ["ok", "ok", "ok", "ok"], "ok"),
+    (&["ListKeyRotations", "GetKeyLastUsage"], EVERY, ["ok", "ok", "ok", "ok"], "ok"),
     (&["UpdateAlias"], EVERY, ["ok", "ok", "invalid", "ok"], "ok"),
     (&["CreateAlias", "TagResource", "UntagResource", "UpdateKeyDescription"], EVERY,
         ["ok", "ok", "invalid", "ok"], "ok"),

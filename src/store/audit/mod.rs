@@ -38,7 +38,8 @@ use self::chain::{ChainKeys, HASH_LEN};
 use self::head::{HEAD_LEN, Head, Place};
 use self::lock::Lock;
 use self::turn::Keeper;
-use crate::kms::audit::{AuditError, AuditEvent, AuditLog};
+use crate::datakey::KeyArn;
+use crate::kms::audit::{AuditError, AuditEvent, AuditLog, KeyUsage};
 
 pub use self::files::FILE_NAME;
 pub(super) use self::files::open_to_write as open_file;
@@ -342,6 +343,10 @@ impl FileAuditLog {
 impl AuditLog for FileAuditLog {
     fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         self.append(event).map_err(|error| self.error(&error))
+    }
+
+    fn usage(&self, key: &KeyArn) -> Result<KeyUsage, AuditError> {
+        self.usage_of(key, usage::REACH).map_err(|error| self.error(&error))
     }
 }
 

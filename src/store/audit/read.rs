@@ -112,6 +112,11 @@ impl FileAuditLog {
         Ok(Follower { log: self, file, number, offset, rest: Vec::new() })
     }
 
+    /// A line, read.
+    pub(super) fn entry(&self, line: &[u8]) -> Option<Entry> {
+        Entry::of(&self.keys, line)
+    }
+
     pub(super) fn files(&self) -> io::Result<Files> {
         let mut state = self.waited_for()?;
         self.leave(&mut state)?;

@@ -3,16 +3,19 @@
 //! A use is a cryptographic operation, as in AWS's `GetKeyLastUsage`. Only authentic records count.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
 use serde_json::Value;
 
 use super::FileAuditLog;
-use super::read::Entry;
+use super::read::{Entry, LogFile};
+use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
 use crate::kms::Operation;
 use crate::kms::alarm::USES;
+use crate::kms::audit::{KeyUsage, LastUse};
 
 /// How far back the log is read for the last use of keys, in bytes: some ten seconds of work. What is further back is not found.
 pub const REACH: u64 = 1024 * 1024 * 1024;
@@ -134,4 +137,90 @@ impl FileAuditLog {
         }
         Ok(uses)
     }
+
+    /// The last use of one key that succeeded, and how far back the records go: both within `reach` bytes. Only lines that name the key
+    /// are read as records, and none before the one of the key's making: anybody who may look at a key may ask for this.
+    ///
+    /// # Errors
+    /// Whatever the files answer.
+    pub fn usage_of(&self, key: &KeyArn, reach: u64) -> io::Result<KeyUsage> {
+        let since = self.since(reach)?;
+        let (mut left, mut last) = (reach, None);
+        self.each_backwards(
+            |line| {
+                left = left.saturating_sub(line.len() as u64);
+                if left > 0 { ControlFlow::Continue(names(line, key)) } else { ControlFlow::Break(()) }
+            },
+            |entry| {
+                let event = entry.text("eventName").unwrap_or_default();
+                let succeeded = entry.record.get("errorCode").is_none();
+                if !entry.is_authentic || !succeeded || !concerns(&entry, key) {
+                    return ControlFlow::Continue(());
+                }
+                if USES.iter().any(|operation| operation.name() == event) {
+                    last = last_use(&entry);
+                }
+                match last.is_some() || event == Operation::CreateKey.name() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            },
+        )?;
+        Ok(KeyUsage { last, since })
+    }
+
+    /// The time of the oldest authentic record among the last `reach` bytes.
+    fn since(&self, reach: u64) -> io::Result<Option<Timestamp>> {
+        let (mut left, mut oldest) = (reach, None);
+        for LogFile { file, len, .. } in self.files()?.files.iter().rev() {
+            oldest = self.first_time(file, len.saturating_sub(left), *len)?.or(oldest);
+            left = left.saturating_sub(*len);
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// The time of the first authentic record of a file that begins after `begin`, or there where that is the file's beginning.
+    fn first_time(&self, mut file: &File, begin: u64, len: u64) -> io::Result<Option<Timestamp>> {
+        file.seek(SeekFrom::Start(begin))?;
+        let mut lines = BufReader::new(file.take(len - begin));
+        let mut line = Vec::new();
+        if begin > 0 {
+            lines.read_until(b'\n', &mut line)?;
+        }
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                return Ok(None);
+            }
+            let entry = self.entry(&line).filter(|entry| entry.is_authentic);
+            if let Some(time) = entry.and_then(|entry| Timestamp::parse(entry.text("eventTime")?)) {
+                return Ok(Some(time));
+            }
+        }
+    }
+}
+
+fn last_use(entry: &Entry) -> Option<LastUse> {
+    let text = |name| entry.text(name).map(str::to_owned);
+    Some(LastUse {
+        operation: text("eventName")?,
+        time: Timestamp::parse(entry.text("eventTime")?)?,
+        event_id: text("eventID")?,
+        request_id: text("requestID"),
+    })
+}
+
+/// Whether the key's ARN stands anywhere in a line.
+fn names(line: &[u8], key: &KeyArn) -> bool {
+    let arn = key.as_str().as_bytes();
+    line.windows(arn.len()).any(|window| window == arn)
+}
+
+/// Whether the key is among those that the record is about.
+fn concerns(entry: &Entry, key: &KeyArn) -> bool {
+    let mut resources = entry.record["resources"].as_array().into_iter().flatten();
+    resources.any(|resource| resource["ARN"].as_str() == Some(key.as_str()))
 }
