@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use kmsfs::clock::{Clock, ManualClock, Timestamp};
 use kmsfs::crypto::rng;
-use kmsfs::kms::audit::{AuditError, AuditEvent, AuditLog};
+use kmsfs::datakey::KeyArn;
+use kmsfs::kms::audit::{AuditError, AuditEvent, AuditLog, KeyUsage};
 use kmsfs::kms::id::Namespace;
 use kmsfs::kms::import::TokenKey;
 use kmsfs::kms::material::Sealer;
@@ -112,5 +113,9 @@ impl AuditLog for Log {
     fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         self.0.lock().expect("nobody panicked").push(event.to_line());
         Ok(())
+    }
+
+    fn usage(&self, _: &KeyArn) -> Result<KeyUsage, AuditError> {
+        Ok(KeyUsage::default())
     }
 }
