@@ -29,6 +29,11 @@ impl KeyArn {
         &self.0
     }
 
+    /// The region in it.
+    pub fn region(&self) -> Option<&str> {
+        self.0.split(':').nth(3)
+    }
+
     /// The key's id in it: what follows the last slash.
     pub fn id(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use kmsfs::crypto::agree::agree;
 use kmsfs::crypto::pair::{self, PairKind, PrivateKey};
 use kmsfs::kms::KeySpec;
-use kmsfs::kms::id::KeyId;
+use kmsfs::kms::id::{KeyId, KeyScope};
 use kmsfs::kms::import::TokenKey;
 use kmsfs::kms::material::{Material, SealedMaterial, Sealer};
 
@@ -14,7 +14,7 @@ use crate::sealing::secret;
 /// What is read as material of a spec is sealed in one form, opens again, and has one id; a secret is as long as its curve says.
 pub fn key_material(data: &[u8]) {
     let sealer = Sealer::new(secret(), &secret(), TokenKey::new(secret()));
-    let key = KeyId::from_bytes([3; 16]);
+    let key = KeyId::from_bytes(KeyScope::SingleRegion, [3; 16]);
     for spec in KeySpec::ALL {
         let Some(material) = Material::from_bytes(*spec, data) else { continue };
         let (id, sealed) = sealer.take(key, &material);

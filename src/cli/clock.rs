@@ -171,6 +171,9 @@ impl fmt::Display for Line<'_> {
             ServiceEvent::DeleteExpiredKeyMaterial(..) => write!(f, "{date} material of {key} expired")?,
             ServiceEvent::RotateKey { .. } => write!(f, "{date} rotated {key}")?,
             ServiceEvent::CreateManagedKey(_) => write!(f, "{date} made {key}")?,
+            ServiceEvent::SynchronizeMultiRegionKey(_) => {
+                write!(f, "{date} brought {key} to what its primary is")?;
+            }
         }
         if aliases.is_empty() { Ok(()) } else { write!(f, " ({})", aliases.join(", ")) }
     }

@@ -187,7 +187,9 @@ pub fn sound(ring: &Keyring, event: &AuditEvent<'_>, sink: &dyn AlarmSink) {
         };
         sink.sound(&Alert { alarm: Some(alarm), key, event });
     }
-    if let Some((_, arn, KeyState::PendingDeletion)) = refused {
+    if let Some((_, arn, state)) = refused
+        && state.is_pending_deletion()
+    {
         sink.sound(&Alert { alarm: None, key: Some(arn), event });
     }
 }
@@ -204,7 +206,7 @@ fn refused_key<'a>(ring: &Keyring, event: &AuditEvent<'a>) -> Option<(KeyId, &'a
     event.keys().iter().rev().find_map(|arn| {
         let id = ring.namespace().key_id_of(arn)?;
         let state = ring.key(id)?.record.state;
-        matches!(state, KeyState::Disabled | KeyState::PendingDeletion).then_some((id, arn, state))
+        (state == KeyState::Disabled || state.is_pending_deletion()).then_some((id, arn, state))
     })
 }
 

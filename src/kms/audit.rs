@@ -138,7 +138,9 @@ impl Details {
     fn of(event: &ServiceEvent) -> Self {
         let key_id = event.key().id().to_owned();
         match event {
-            ServiceEvent::DeleteKey(_) | ServiceEvent::CreateManagedKey(_) => Self::Key { key_id },
+            ServiceEvent::DeleteKey(_)
+            | ServiceEvent::CreateManagedKey(_)
+            | ServiceEvent::SynchronizeMultiRegionKey(_) => Self::Key { key_id },
             ServiceEvent::DeleteExpiredKeyMaterial(_, material) => {
                 Self::Material { key_id, key_material_id: material.to_string() }
             }
@@ -234,6 +236,8 @@ impl<'a> AuditEvent<'a> {
     /// The record of something that the service did by itself, such as the destruction of a key whose date has come.
     pub fn of_service(scene: &Scene<'a>, event: &'a ServiceEvent) -> Self {
         Self {
+            // What is done to one of several related keys happens where that is.
+            aws_region: event.key().region().unwrap_or(scene.region),
             service_event_details: Some(Details::of(event)),
             ..Self::bare(scene, event.name(), "AwsServiceEvent", std::slice::from_ref(event.key()))
         }

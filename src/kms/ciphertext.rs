@@ -1,26 +1,26 @@
 //! The ciphertext blob: what Encrypt, GenerateDataKey and ReEncrypt answer and Decrypt takes.
 //!
 //! ```text
-//! magic "kms" (3) | version 1 (1) | key id (16) | key material id (32) | wrap (44 + length of the plaintext)
+//! magic "kms" (3) | scope (1) | key id (16) | key material id (32) | wrap (44 + length of the plaintext)
 //! ```
 //!
-//! The first 52 bytes are in the clear, so that Decrypt finds the CMK and its backing key by the blob alone, and
+//! The scope is 1 for a single-Region key and 2 for a multi-Region key ([`KeyScope::code`]). The first 52 bytes are in the clear, so that Decrypt finds the CMK and its backing key by the blob alone, and
 //! authenticated: they are part of the associated data, before the encryption context. Key id and material id go into
 //! the derivation of the wrapping key as well, so that two CMKs with the same imported bytes cannot open each other's
 //! blobs. A 32-byte data key makes a blob of 128 bytes.
 
 use zeroize::Zeroizing;
 
-use super::id::{KeyId, MaterialId};
+use super::id::{KeyId, KeyScope, MaterialId};
 use super::material::BackingKey;
 use crate::context::EncryptionContext;
 use crate::crypto::{AuthenticationFailed, wrap};
 use crate::datakey::MATERIAL_ID_LEN;
 
-/// What every blob begins with: three letters and the version of the format.
-const MAGIC: [u8; 4] = *b"kms\x01";
+/// What every blob begins with.
+const MAGIC: [u8; 3] = *b"kms";
 /// Bytes in the clear before the wrap.
-const HEADER_LEN: usize = MAGIC.len() + KeyId::LEN + MATERIAL_ID_LEN;
+const HEADER_LEN: usize = MAGIC.len() + 1 + KeyId::LEN + MATERIAL_ID_LEN;
 /// Bytes that a blob has beyond its plaintext.
 pub const OVERHEAD: usize = HEADER_LEN + wrap::OVERHEAD;
 /// The purpose in the derivation of wrapping keys.
@@ -41,11 +41,11 @@ impl<'a> Ciphertext<'a> {
     /// Reads the header of `blob`; `None` where it is not a blob of this service and version.
     pub fn parse(blob: &'a [u8]) -> Option<Self> {
         let (header, wrapped) = blob.split_first_chunk::<HEADER_LEN>()?;
-        let rest = header.strip_prefix(&MAGIC)?;
+        let (scope, rest) = header.strip_prefix(&MAGIC)?.split_first()?;
         let (key, material) = rest.split_first_chunk::<{ KeyId::LEN }>()?;
         let material = MaterialId::from_bytes(material.try_into().ok()?);
         (wrapped.len() > wrap::OVERHEAD).then_some(Self {
-            key: KeyId::from_bytes(*key),
+            key: KeyId::from_bytes(KeyScope::from_code(*scope)?, *key),
             material,
             header,
             wrapped,
@@ -74,7 +74,7 @@ pub fn seal(
     context: &EncryptionContext,
     plaintext: &[u8],
 ) -> Vec<u8> {
-    let header = [MAGIC.as_slice(), key.as_bytes(), material.as_bytes()].concat();
+    let header = [MAGIC.as_slice(), &[key.scope().code()], key.as_bytes(), material.as_bytes()].concat();
     let info = [LABEL, key.as_bytes(), material.as_bytes()];
     let wrapped = wrap::wrap(backing_key, &info, &associated_data(&header, context), plaintext);
     [header, wrapped].concat()
@@ -99,7 +99,13 @@ mod tests {
     fn sample() -> (BackingKey, Vec<u8>) {
         let backing = Secret::random();
         let material = MaterialId::from_bytes([9; 32]);
-        let blob = seal(KeyId::random(), material, &backing, &context(&[("ab", "c")]), &[5; 32]);
+        let blob = seal(
+            KeyId::random(KeyScope::SingleRegion),
+            material,
+            &backing,
+            &context(&[("ab", "c")]),
+            &[5; 32],
+        );
         (backing, blob)
     }
 

@@ -224,13 +224,15 @@ impl Kms {
             if happenings.is_empty() {
                 break;
             }
-            for (date, Happening { event, changes: brought }) in happenings {
-                let scene = scene_of(&ring, now);
-                self.record(&AuditEvent::of_service(&scene, &event))?;
-                let id = ring.namespace().key_id_of(event.key());
-                let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
-                let aliases = aliases.map(|alias| alias.name.to_string()).collect();
-                moved.done.push(Done { date, aliases, event });
+            for (date, Happening { events, changes: brought }) in happenings {
+                for event in events {
+                    let scene = scene_of(&ring, now);
+                    self.record(&AuditEvent::of_service(&scene, &event))?;
+                    let id = ring.namespace().key_id_of(event.key());
+                    let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
+                    let aliases = aliases.map(|alias| alias.name.to_string()).collect();
+                    moved.done.push(Done { date, aliases, event });
+                }
                 brought.iter().for_each(|change| ring.apply(change));
                 changes.extend(brought);
             }

@@ -5,7 +5,7 @@
 
 use super::id::{KeyId, MaterialId};
 use super::key::{Imported, Key, KeyRecord, MaterialRecord, RotationKind, Tombstone};
-use super::material::Sealer;
+use super::material::{BackingKey, Material, Sealer};
 use super::ring::{Change, Keyring};
 use super::state::{Event, Next, Origin, next};
 use crate::clock::Timestamp;
@@ -33,6 +33,8 @@ pub enum ServiceEvent {
     },
     /// The key of an alias that is the service's own was made at its first use.
     CreateManagedKey(KeyArn),
+    /// A replica took over what related keys share: material, or whether it rotates.
+    SynchronizeMultiRegionKey(KeyArn),
 }
 
 impl ServiceEvent {
@@ -43,16 +45,18 @@ impl ServiceEvent {
             Self::DeleteExpiredKeyMaterial(..) => "DeleteExpiredKeyMaterial",
             Self::RotateKey { .. } => "RotateKey",
             Self::CreateManagedKey(_) => "CreateKey",
+            Self::SynchronizeMultiRegionKey(_) => "SynchronizeMultiRegionKey",
         }
     }
 
     /// The key that it is about.
     pub const fn key(&self) -> &KeyArn {
         match self {
-            Self::DeleteKey(key) | Self::DeleteExpiredKeyMaterial(key, _) | Self::CreateManagedKey(key) => {
-                key
-            }
-            Self::RotateKey { key, .. } => key,
+            Self::DeleteKey(key)
+            | Self::DeleteExpiredKeyMaterial(key, _)
+            | Self::CreateManagedKey(key)
+            | Self::SynchronizeMultiRegionKey(key)
+            | Self::RotateKey { key, .. } => key,
         }
     }
 
@@ -60,7 +64,7 @@ impl ServiceEvent {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::DeleteKey(_) | Self::DeleteExpiredKeyMaterial(..) => true,
-            Self::RotateKey { .. } | Self::CreateManagedKey(_) => false,
+            Self::RotateKey { .. } | Self::CreateManagedKey(_) | Self::SynchronizeMultiRegionKey(_) => false,
         }
     }
 }
@@ -68,8 +72,8 @@ impl ServiceEvent {
 /// What a date brought, as changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Happening {
-    /// What happened, for the audit log.
-    pub event: ServiceEvent,
+    /// What happened, for the audit log: first the thing itself, then what it brought to other keys.
+    pub events: Vec<ServiceEvent>,
     /// What it changes, in this order.
     pub changes: Vec<Change>,
 }
@@ -87,13 +91,18 @@ pub enum Matter {
 
 /// Everything that dates up to `now` brought, in the order of those dates, each with its own.
 pub fn happenings(ring: &Keyring, now: Timestamp, sealer: &Sealer) -> Vec<(Timestamp, Happening)> {
-    let mut due: Vec<_> = ring.due(now).flat_map(|(_, key)| matters(key, now)).collect();
+    let mut due: Vec<_> = all_matters(ring, now).collect();
     due.sort_by_key(|(date, matter, key)| (*date, *matter, key.record.id));
     // What one event left of a key is what the next one finds.
     let mut ring = ring.clone();
     due.into_iter()
         .filter_map(|(date, matter, key)| {
-            let key = ring.key(key.record.id)?.clone();
+            let here = || ring.key(key.record.id);
+            let key = match matter {
+                Matter::Rotation => ring.primary(key.record.id).map(|(_, primary)| primary),
+                Matter::Deletion | Matter::Expiry(_) => here(),
+            }?
+            .clone();
             let happening = match matter {
                 Matter::Deletion => deletion(&ring, &key, now),
                 Matter::Expiry(version) => expiry(&ring, &key, version, now),
@@ -127,7 +136,7 @@ pub fn expiries(ring: &Keyring, now: Timestamp) -> Vec<Change> {
 
 /// What waits for dates up to `now`, in their order.
 pub fn waiting(ring: &Keyring, now: Timestamp) -> Vec<(Timestamp, Matter, KeyId)> {
-    let due = ring.due(now).flat_map(|(_, key)| matters(key, now));
+    let due = all_matters(ring, now);
     let mut due: Vec<_> = due.map(|(date, matter, key)| (date, matter, key.record.id)).collect();
     due.sort();
     due
@@ -135,11 +144,17 @@ pub fn waiting(ring: &Keyring, now: Timestamp) -> Vec<(Timestamp, Matter, KeyId)
 
 /// Whether nothing but rotations is due by `now`: what waits for them is encryption, and nobody is harmed by waiting.
 pub fn only_rotations(ring: &Keyring, now: Timestamp) -> bool {
-    let mut due = ring.due(now).flat_map(|(_, key)| matters(key, now));
-    due.all(|(_, matter, _)| match matter {
+    all_matters(ring, now).all(|(_, matter, _)| match matter {
         Matter::Rotation => true,
         Matter::Deletion | Matter::Expiry(_) => false,
     })
+}
+
+/// What dates bring by `now` to the keys of `ring`; replicas are rotated with their primary, wherever that is.
+fn all_matters(ring: &Keyring, now: Timestamp) -> impl Iterator<Item = (Timestamp, Matter, &Key)> {
+    let elsewhere = ring.rotations_elsewhere(now).into_iter();
+    let elsewhere = elsewhere.map(|(date, key)| (date, Matter::Rotation, key.as_ref()));
+    ring.due(now).flat_map(move |(_, key)| matters(key, now)).chain(elsewhere)
 }
 
 /// What the dates of one key bring by `now`.
@@ -161,27 +176,49 @@ fn deletion(ring: &Keyring, key: &Key, now: Timestamp) -> Option<Happening> {
     let arn = ring.namespace().key_arn(key.record.id);
     let (id, created) = (key.record.id, key.record.created);
     let tombstone = Tombstone { key: id, arn: arn.clone(), created, deleted: now };
-    Some(Happening { event: ServiceEvent::DeleteKey(arn), changes: vec![Change::DestroyKey(tombstone)] })
+    let mut changes = vec![Change::DestroyKey(tombstone)];
+    changes.extend(release_primary(ring, key, now));
+    Some(Happening { events: vec![ServiceEvent::DeleteKey(arn)], changes })
+}
+
+/// With the last replica, the waiting period of a primary that is to be deleted begins (AWS KMS Developer Guide, "Deleting multi-Region
+/// keys").
+fn release_primary(ring: &Keyring, replica: &Key, now: Timestamp) -> Option<Change> {
+    let id = replica.record.id;
+    let (region, primary) = ring.primary(id)?;
+    if !replica.record.is_replica() || ring.related(id).len() > 2 {
+        return None;
+    }
+    let Next::To(state) = next(primary.record.state, Event::LastReplicaGone) else { return None };
+    let deletion_date = primary.record.pending_window_days.map(|days| now.plus_days(days));
+    let record = KeyRecord { state, deletion_date, pending_window_days: None, ..primary.record.clone() };
+    Some(ring.change_in(region, Change::PutKey(record)))
 }
 
 fn expiry(ring: &Keyring, key: &Key, version: u32, now: Timestamp) -> Option<Happening> {
     let material = key.materials.iter().find(|material| material.version == version)?;
     material.expiry().filter(|date| *date <= now)?;
     let arn = ring.namespace().key_arn(key.record.id);
-    let event = ServiceEvent::DeleteExpiredKeyMaterial(arn, material.id);
-    Some(Happening { event, changes: loss(key, material)? })
+    let events = vec![ServiceEvent::DeleteExpiredKeyMaterial(arn, material.id)];
+    Some(Happening { events, changes: loss(ring, key, material)? })
 }
 
 /// What the loss of imported material changes: its bytes go; material that was current once leaves a record that only the same bytes
 /// fill again, and takes the key's use away (rules IMP-4 to IMP-6). `None` where the key's state says that it cannot be.
-pub fn loss(key: &Key, material: &MaterialRecord) -> Option<Vec<Change>> {
-    if material.is_pending() {
-        return Some(vec![Change::RemoveMaterial(key.record.id, material.id)]);
-    }
-    let Next::To(state) = next(key.record.state, Event::MaterialLost) else { return None };
+pub fn loss(ring: &Keyring, key: &Key, material: &MaterialRecord) -> Option<Vec<Change>> {
     // No date is left to come: what is imported again says when it ends.
     let imported = material.imported.clone().map(|imported| Imported { valid_to: None, ..imported });
     let emptied = MaterialRecord { sealed: None, imported, ..material.clone() };
+    if material.is_pending() && key.record.is_replica() {
+        return Some(vec![Change::PutMaterial(emptied)]);
+    }
+    if material.is_pending() {
+        // Its replicas were to have it with the primary (AWS KMS API, DeleteImportedKeyMaterial).
+        let remove = || Change::RemoveMaterial(key.record.id, material.id);
+        let related = ring.related(key.record.id);
+        return Some(related.into_keys().map(|region| ring.change_in(region, remove())).collect());
+    }
+    let Next::To(state) = next(key.record.state, Event::MaterialLost) else { return None };
     let record = KeyRecord { state, ..key.record.clone() };
     let mut changes = vec![Change::PutMaterial(emptied)];
     changes.extend((record != key.record).then_some(Change::PutKey(record)));
@@ -190,39 +227,70 @@ pub fn loss(key: &Key, material: &MaterialRecord) -> Option<Vec<Change>> {
 
 fn due_rotation(ring: &Keyring, key: &Key, now: Timestamp, sealer: &Sealer) -> Option<Happening> {
     key.next_rotation().filter(|date| *date <= now)?;
-    Some(rotation(ring, key, RotationKind::Automatic, now, sealer))
+    rotation(ring, key.record.id, RotationKind::Automatic, now, sealer)
 }
 
-/// A backing key after the current one: the imported one that waits for that, or a fresh one. The schedule goes on from its own dates after an automatic rotation, and is not moved
-/// by another (rule ROT-6).
-pub fn rotation(ring: &Keyring, key: &Key, kind: RotationKind, now: Timestamp, sealer: &Sealer) -> Happening {
-    let rotation = Some((kind, now));
-    let material = match key.pending() {
+/// A backing key after the current one: the imported one that waits for that, or a fresh one. Related keys get it all at once, each in its own
+/// seal. The schedule goes on from its own dates after an automatic rotation, and is not moved by another (rule ROT-6). `None` where
+/// there is no key of that id.
+pub fn rotation(
+    ring: &Keyring,
+    id: KeyId,
+    kind: RotationKind,
+    now: Timestamp,
+    sealer: &Sealer,
+) -> Option<Happening> {
+    let fresh = Material::Backing(BackingKey::random());
+    let (region, primary) = ring.primary(id)?;
+    let schedule = primary.record.rotation.map(|schedule| schedule.after(now));
+    let (mut changes, mut current) = (Vec::new(), None);
+    for (region, key) in ring.related(id) {
+        let material = rotated(key, (kind, now), &fresh, sealer);
+        current = Some(material.id);
+        changes.push(ring.change_in(region, Change::PutMaterial(material)));
+        if kind == RotationKind::Automatic {
+            let record = KeyRecord { rotation: schedule, ..key.record.clone() };
+            changes.push(ring.change_in(region, Change::PutKey(record)));
+        }
+    }
+    let event = ServiceEvent::RotateKey {
+        key: ring.namespace().key_arn_in(region, id),
+        kind,
+        origin: primary.record.origin,
+        previous: primary.current().map(|material| material.id),
+        current: current?,
+    };
+    let events = [event].into_iter().chain(synchronizations(ring, id)).collect();
+    Some(Happening { events, changes })
+}
+
+/// The next material of one key.
+fn rotated(
+    key: &Key,
+    rotation: (RotationKind, Timestamp),
+    fresh: &Material,
+    sealer: &Sealer,
+) -> MaterialRecord {
+    let rotation = Some(rotation);
+    match key.pending() {
         // From here on it belongs to the key for good (rule IMP-4).
         Some(pending) => {
             let imported = pending.imported.clone().map(|imported| Imported { pending: false, ..imported });
             MaterialRecord { rotation, imported, ..pending.as_ref().clone() }
         }
         None => {
-            let (id, sealed) = sealer.generate(key.record.id);
+            let (id, sealed) = sealer.take(key.record.id, fresh);
             let (key, version) = (key.record.id, key.next_version());
             MaterialRecord { id, key, version, rotation, sealed: Some(sealed), imported: None, uses: 0 }
         }
-    };
-    let current = material.id;
-    let mut changes = vec![Change::PutMaterial(material)];
-    if kind == RotationKind::Automatic {
-        let rotation = key.record.rotation.map(|schedule| schedule.after(now));
-        changes.push(Change::PutKey(KeyRecord { rotation, ..key.record.clone() }));
     }
-    let event = ServiceEvent::RotateKey {
-        key: ring.namespace().key_arn(key.record.id),
-        kind,
-        origin: key.record.origin,
-        previous: key.current().map(|material| material.id),
-        current,
-    };
-    Happening { event, changes }
+}
+
+/// What is recorded of the replicas of a key whose shared properties changed.
+pub fn synchronizations(ring: &Keyring, id: KeyId) -> Vec<ServiceEvent> {
+    let replicas = ring.related(id).into_iter().filter(|(_, key)| key.record.is_replica());
+    let arn = |region: &str| ring.namespace().key_arn_in(region, id);
+    replicas.map(|(region, _)| ServiceEvent::SynchronizeMultiRegionKey(arn(region))).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Operation;
-use super::id::{GrantId, KeyId};
+use super::id::{GrantId, KeyId, KeyScope};
 use super::policy::{Ask, Context, NamedPrincipal, Principal, Who};
 use super::spec::{self, KeyKind, KeySpec, KeyUsage};
 use crate::clock::Timestamp;
@@ -276,24 +276,23 @@ fn place(grant: &GrantRecord) -> Option<&str> {
     }
 }
 
-/// Bytes of a token: version, key, grant, and what makes it another one each time.
+/// Bytes of a token: scope and id of the key, grant, and what makes it another one each time.
 const TOKEN_LEN: usize = 1 + KeyId::LEN + GrantId::LEN + NONCE_LEN;
 const NONCE_LEN: usize = 16;
-const TOKEN_VERSION: u8 = 1;
 
-/// A token of a grant: `1 | key id (16) | grant id (32) | random (16)`, in base64. It names the grant, and gives nothing.
+/// A token of a grant: `scope (1) | key id (16) | grant id (32) | random (16)`, in base64. It names the grant, and gives nothing.
 pub fn token(key: KeyId, grant: GrantId) -> String {
     let nonce: [u8; NONCE_LEN] = rng::bytes();
-    BASE64.encode([&[TOKEN_VERSION][..], key.as_bytes(), grant.as_bytes(), &nonce].concat())
+    BASE64.encode([&[key.scope().code()][..], key.as_bytes(), grant.as_bytes(), &nonce].concat())
 }
 
 /// What a token names; `None` for any other text.
 pub fn named_by(token: &str) -> Option<(KeyId, GrantId)> {
     let bytes = BASE64.decode(token).ok().filter(|bytes| bytes.len() == TOKEN_LEN)?;
-    let (version, rest) = bytes.split_first()?;
+    let (scope, rest) = bytes.split_first()?;
     let (key, rest) = rest.split_first_chunk()?;
     let (grant, _) = rest.split_first_chunk()?;
-    (*version == TOKEN_VERSION).then_some((KeyId::from_bytes(*key), GrantId::from_bytes(*grant)))
+    Some((KeyId::from_bytes(KeyScope::from_code(*scope)?, *key), GrantId::from_bytes(*grant)))
 }
 
 #[cfg(test)]
@@ -349,11 +348,11 @@ mod tests {
 
     #[test]
     fn a_token_names_its_grant_and_is_another_one_each_time() {
-        let (key, grant) = (KeyId::random(), GrantId::random());
+        let (key, grant) = (KeyId::random(KeyScope::MultiRegion), GrantId::random());
         let (one, other) = (token(key, grant), token(key, grant));
         assert_ne!(one, other);
         assert_eq!(named_by(&one), Some((key, grant)));
-        for wrong in ["", "?", "AAAA", &one[4..], &BASE64.encode([2; TOKEN_LEN])] {
+        for wrong in ["", "?", "AAAA", &one[4..], &BASE64.encode([3; TOKEN_LEN])] {
             assert_eq!(named_by(wrong), None, "{wrong}");
         }
     }

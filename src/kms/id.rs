@@ -9,39 +9,85 @@ use uuid::Uuid;
 use crate::crypto::rng;
 use crate::datakey::{KeyArn, MATERIAL_ID_LEN};
 
-/// The id of a CMK: a random UUID (version 4), in text as lower-case hexadecimal with hyphens.
+/// Whether a key can have related ones in other regions. It is settled when the key is made, and for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(Uuid);
+pub enum KeyScope {
+    /// It cannot.
+    SingleRegion,
+    /// It can: the related keys share its id and its material.
+    MultiRegion,
+}
+
+impl KeyScope {
+    /// Every scope.
+    pub const ALL: [Self; 2] = [Self::SingleRegion, Self::MultiRegion];
+
+    /// The byte in front of an id in what the service gives out: ciphertexts, grant tokens and import tokens.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::SingleRegion => 1,
+            Self::MultiRegion => 2,
+        }
+    }
+
+    /// The scope of that byte.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.code() == code)
+    }
+}
+
+/// The id of a CMK: 16 random bytes (a UUID of version 4). In text that of a single-Region key is the UUID, in lower-case hexadecimal with
+/// hyphens; that of a multi-Region key is `mrk-` and the same digits without hyphens (AWS KMS Developer Guide, "Multi-Region keys").
+/// Ids are in the order of their texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId {
+    scope: KeyScope,
+    id: Uuid,
+}
 
 impl KeyId {
     /// Bytes of an id.
     pub const LEN: usize = 16;
+    /// What the text of a multi-Region key's id begins with.
+    const PREFIX: &str = "mrk-";
 
     /// A fresh id.
-    pub fn random() -> Self {
-        Self(uuid::Builder::from_random_bytes(rng::bytes()).into_uuid())
+    pub fn random(scope: KeyScope) -> Self {
+        Self { scope, id: uuid::Builder::from_random_bytes(rng::bytes()).into_uuid() }
     }
 
     /// Reads the canonical text form and no other (AWS KMS refuses a UUID without hyphens or in upper case).
     pub fn parse(text: &str) -> Option<Self> {
-        let id = Self(Uuid::try_parse(text).ok()?);
+        let (scope, digits) = match text.strip_prefix(Self::PREFIX) {
+            None => (KeyScope::SingleRegion, text),
+            Some(digits) => (KeyScope::MultiRegion, digits),
+        };
+        let id = Self { scope, id: Uuid::try_parse(digits).ok()? };
         (id.to_string() == text).then_some(id)
     }
 
-    /// From its bytes, as a ciphertext carries it.
-    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(Uuid::from_bytes(bytes))
+    /// From its bytes, as a ciphertext carries them.
+    pub const fn from_bytes(scope: KeyScope, bytes: [u8; Self::LEN]) -> Self {
+        Self { scope, id: Uuid::from_bytes(bytes) }
     }
 
-    /// Its bytes.
+    /// Its bytes, without its scope.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
-        self.0.as_bytes()
+        self.id.as_bytes()
+    }
+
+    /// Whether the key can have related ones.
+    pub const fn scope(&self) -> KeyScope {
+        self.scope
     }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
+        match self.scope {
+            KeyScope::SingleRegion => self.id.as_hyphenated().fmt(f),
+            KeyScope::MultiRegion => write!(f, "{}{}", Self::PREFIX, self.id.as_simple()),
+        }
     }
 }
 
@@ -172,7 +218,12 @@ pub fn is_region(text: &str) -> bool {
 impl Namespace {
     /// `arn:aws:kms:REGION:ACCOUNT:key/ID`.
     pub fn key_arn(&self, id: KeyId) -> KeyArn {
-        KeyArn::new(format!("arn:aws:kms:{}:{}:key/{id}", self.region, self.account))
+        self.key_arn_in(&self.region, id)
+    }
+
+    /// That of a key of the account in any region.
+    pub fn key_arn_in(&self, region: &str, id: KeyId) -> KeyArn {
+        KeyArn::new(format!("arn:aws:kms:{region}:{}:key/{id}", self.account))
     }
 
     /// `arn:aws:kms:REGION:ACCOUNT:alias/NAME`.
@@ -214,11 +265,42 @@ mod tests {
 
     #[test]
     fn a_key_id_has_one_text_form() {
-        let id = KeyId::random();
-        assert_eq!(KeyId::parse(&id.to_string()), Some(id));
-        assert_eq!(KeyId::parse("6F1B6A0C-0000-4000-8000-000000000000"), None);
-        assert_eq!(KeyId::parse("6f1b6a0c000040008000000000000000"), None);
-        assert_eq!(KeyId::parse(""), None);
+        for scope in KeyScope::ALL {
+            let id = KeyId::random(scope);
+            assert_eq!(KeyId::parse(&id.to_string()), Some(id));
+            assert_eq!(id.scope(), scope);
+        }
+        let digits = "6f1b6a0c000040008000000000000000";
+        assert_eq!(KeyId::parse(&format!("mrk-{digits}")).unwrap().scope(), KeyScope::MultiRegion);
+        for wrong in [
+            "6F1B6A0C-0000-4000-8000-000000000000",
+            digits,
+            "",
+            "mrk-",
+            "mrk-6f1b6a0c-0000-4000-8000-000000000000",
+            "mrk-6F1B6A0C000040008000000000000000",
+            "MRK-6f1b6a0c000040008000000000000000",
+            "mrk-mrk-6f1b6a0c000040008000000000000000",
+        ] {
+            assert_eq!(KeyId::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    /// Pages of lists go by the text of ids, and the keyring by the ids.
+    #[test]
+    fn key_ids_are_in_the_order_of_their_texts() {
+        let mut ids: Vec<_> = (0..200).map(|number| KeyId::random(KeyScope::ALL[number % 2])).collect();
+        ids.sort();
+        let texts: Vec<_> = ids.iter().map(KeyId::to_string).collect();
+        assert!(texts.is_sorted());
+    }
+
+    #[test]
+    fn a_scope_has_one_code() {
+        for scope in KeyScope::ALL {
+            assert_eq!(KeyScope::from_code(scope.code()), Some(scope));
+        }
+        assert_eq!(KeyScope::from_code(0), None);
     }
 
     #[test]
@@ -266,7 +348,7 @@ mod tests {
     #[test]
     fn an_arn_of_another_account_region_or_kind_has_no_key_id_here() {
         let here = Namespace { account: "000000000000".into(), region: "us-east-1".into() };
-        let id = KeyId::random();
+        let id = KeyId::random(KeyScope::MultiRegion);
         assert_eq!(here.key_id_of(&here.key_arn(id)), Some(id));
         let there = Namespace { region: "us-east-11".into(), ..here.clone() };
         assert_eq!(here.key_id_of(&there.key_arn(id)), None);

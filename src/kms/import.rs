@@ -5,14 +5,15 @@
 //! process of the home reads every token of it, and a token that a newer one followed goes on being good until its date.
 //!
 //! ```text
-//! magic "kmt" (3) | version 1 (1) | key id (16) | algorithm (1) | key spec (1) | valid to (8) | sealed private key
+//! magic "kmt" (3) | scope (1) | key id (16) | algorithm (1) | key spec (1) | valid to (8) | sealed private key
 //! ```
 //!
-//! The date is milliseconds since 1970, big-endian. All in front of the sealed bytes is their associated data.
+//! The scope is that of the key id, as in a ciphertext. The date is milliseconds since 1970, big-endian. All in front of the sealed
+//! bytes is their associated data, and with it, for a multi-Region key, the region: a token of one of the related keys is none of another's.
 
 use zeroize::Zeroizing;
 
-use super::id::KeyId;
+use super::id::{KeyId, KeyScope};
 use super::material::Material;
 use super::spec::{Content, KeySpec};
 use crate::clock::Timestamp;
@@ -20,10 +21,10 @@ use crate::crypto::pair::PairKind;
 use crate::crypto::transport::{self, Modulus, Padding, TransportKey};
 use crate::crypto::{AuthenticationFailed, KEY_LEN, Secret, aead, keywrap};
 
-/// What a token begins with: the name of what it is, and the version of its layout.
-const MAGIC: [u8; 4] = *b"kmt\x01";
+/// What a token begins with.
+const MAGIC: [u8; 3] = *b"kmt";
 /// Bytes in front of the sealed private key.
-const HEADER_LEN: usize = MAGIC.len() + KeyId::LEN + 1 + 1 + 8;
+const HEADER_LEN: usize = MAGIC.len() + 1 + KeyId::LEN + 1 + 1 + 8;
 /// Begins what is authenticated with a token.
 const LABEL: &[u8] = b"kmsfs import token v1";
 
@@ -168,36 +169,40 @@ impl TokenKey {
         Self(key)
     }
 
-    /// Makes a key pair for an import into `key` until `valid_to`.
+    /// Makes a key pair for an import into `key` of `region` until `valid_to`.
     pub fn issue(
         &self,
         key: KeyId,
+        region: &str,
         algorithm: WrappingAlgorithm,
         spec: WrappingKeySpec,
         valid_to: Timestamp,
     ) -> ImportParameters {
         let pair = transport::generate(spec.modulus());
         let date = valid_to.as_millis().to_be_bytes();
-        let header = [&MAGIC, key.as_bytes().as_slice(), &[algorithm.code(), spec.code()], &date].concat();
-        let sealed = aead::seal(&self.0, &associated_data(&header), &pair.private);
+        let begins = [MAGIC.as_slice(), &[key.scope().code()], key.as_bytes()].concat();
+        let header = [begins.as_slice(), &[algorithm.code(), spec.code()], &date].concat();
+        let sealed = aead::seal(&self.0, &associated_data(&header, key, region), &pair.private);
         ImportParameters { public_key: pair.public, token: [header, sealed].concat() }
     }
 
-    /// Reads a token that was issued for `key`; its date is the caller's to look at.
+    /// Reads a token that was issued for `key` of `region`; its date is the caller's to look at.
     ///
     /// # Errors
-    /// [`InvalidToken`] for one of another key, of another home, and for any altered byte.
-    pub fn read(&self, token: &[u8], key: KeyId) -> Result<ImportToken, InvalidToken> {
+    /// [`InvalidToken`] for one of another key, also a related one, of another home, and for any altered byte.
+    pub fn read(&self, token: &[u8], key: KeyId, region: &str) -> Result<ImportToken, InvalidToken> {
         let (header, sealed) = token.split_first_chunk::<HEADER_LEN>().ok_or(InvalidToken)?;
-        let private = aead::open(&self.0, &associated_data(header), sealed).map_err(|_| InvalidToken)?;
+        let private =
+            aead::open(&self.0, &associated_data(header, key, region), sealed).map_err(|_| InvalidToken)?;
         // From here on it is known who wrote it.
         let rest = header.strip_prefix(&MAGIC).ok_or(InvalidToken)?;
+        let (scope, rest) = rest.split_first().ok_or(InvalidToken)?;
         let (of, rest) = rest.split_first_chunk::<{ KeyId::LEN }>().ok_or(InvalidToken)?;
         let [algorithm, spec, date @ ..] = rest else { return Err(InvalidToken) };
         let algorithm = WrappingAlgorithm::ALL.into_iter().find(|known| known.code() == *algorithm);
         let spec = WrappingKeySpec::ALL.into_iter().find(|known| known.code() == *spec);
         let date = i64::from_be_bytes(date.try_into().map_err(|_| InvalidToken)?);
-        if *of != *key.as_bytes() {
+        if *of != *key.as_bytes() || *scope != key.scope().code() {
             return Err(InvalidToken);
         }
         let private = TransportKey::from_pkcs8(&private).ok_or(InvalidToken)?;
@@ -268,9 +273,13 @@ impl ImportToken {
     }
 }
 
-/// `label | header (30)`.
-fn associated_data(header: &[u8]) -> Vec<u8> {
-    [LABEL, header].concat()
+/// `label | header (30)`, and the region of a multi-Region key.
+fn associated_data(header: &[u8], key: KeyId, region: &str) -> Vec<u8> {
+    let region = match key.scope() {
+        KeyScope::SingleRegion => "",
+        KeyScope::MultiRegion => region,
+    };
+    [LABEL, header, region.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -281,34 +290,55 @@ mod tests {
 
     const SPEC: WrappingKeySpec = WrappingKeySpec::Rsa2048;
 
+    const HERE: &str = "us-east-1";
+
+    fn random() -> KeyId {
+        KeyId::random(KeyScope::SingleRegion)
+    }
+
     fn tokens() -> TokenKey {
         TokenKey::new(Secret::random())
     }
 
     #[test]
     fn imp_3_every_token_is_read_for_its_key_and_fits_into_aws_s_length() {
-        let (tokens, key, date) = (tokens(), KeyId::random(), Timestamp::from_millis(1 << 41));
+        let (tokens, key, date) = (tokens(), random(), Timestamp::from_millis(1 << 41));
         let specs = WrappingKeySpec::ALL.into_iter().chain([SPEC; 2]);
         for (spec, algorithm) in specs.zip(WrappingAlgorithm::ALL) {
-            let issued = tokens.issue(key, algorithm, spec, date);
+            let issued = tokens.issue(key, HERE, algorithm, spec, date);
             assert!(issued.token.len() <= 6144 && issued.public_key.len() <= 4096);
-            let read = tokens.read(&issued.token, key).unwrap();
+            let read = tokens.read(&issued.token, key, HERE).unwrap();
             assert_eq!((read.algorithm, read.valid_to()), (algorithm, date));
-            assert_eq!(tokens.read(&issued.token, KeyId::random()).unwrap_err(), InvalidToken);
-            assert!(self::tokens().read(&issued.token, key).is_err(), "a token of another home");
+            assert_eq!(tokens.read(&issued.token, random(), HERE).unwrap_err(), InvalidToken);
+            assert!(self::tokens().read(&issued.token, key, HERE).is_err(), "a token of another home");
         }
     }
 
     #[test]
     fn imp_3_every_altered_or_shortened_token_is_invalid() {
-        let (tokens, key) = (tokens(), KeyId::random());
-        let issued = tokens.issue(key, WrappingAlgorithm::OaepSha256, SPEC, Timestamp::from_millis(0));
+        let (tokens, key) = (tokens(), random());
+        let issued = tokens.issue(key, HERE, WrappingAlgorithm::OaepSha256, SPEC, Timestamp::from_millis(0));
         for byte in 0..issued.token.len() {
             let mut altered = issued.token.clone();
             altered[byte] ^= 1;
-            assert_eq!(tokens.read(&altered, key).unwrap_err(), InvalidToken, "byte {byte}");
-            assert_eq!(tokens.read(&issued.token[..byte], key).unwrap_err(), InvalidToken, "{byte} bytes");
+            assert_eq!(tokens.read(&altered, key, HERE).unwrap_err(), InvalidToken, "byte {byte}");
+            assert_eq!(
+                tokens.read(&issued.token[..byte], key, HERE).unwrap_err(),
+                InvalidToken,
+                "{byte} bytes"
+            );
         }
+    }
+
+    #[test]
+    fn a_token_of_one_of_the_related_keys_is_none_of_another_s() {
+        let (tokens, date) = (tokens(), Timestamp::from_millis(1 << 41));
+        let key = KeyId::random(KeyScope::MultiRegion);
+        let issued = tokens.issue(key, HERE, WrappingAlgorithm::OaepSha256, SPEC, date);
+        assert!(tokens.read(&issued.token, key, HERE).is_ok());
+        assert_eq!(tokens.read(&issued.token, key, "eu-west-1").unwrap_err(), InvalidToken);
+        let single = KeyId::from_bytes(KeyScope::SingleRegion, *key.as_bytes());
+        assert_eq!(tokens.read(&issued.token, single, HERE).unwrap_err(), InvalidToken);
     }
 
     #[test]
@@ -325,17 +355,17 @@ mod tests {
 
     #[test]
     fn debug_forms_show_no_byte() {
-        let (tokens, key) = (TokenKey::new(Secret::from_slice(&[7; 32]).unwrap()), KeyId::random());
-        let issued = tokens.issue(key, WrappingAlgorithm::OaepSha1, SPEC, Timestamp::from_millis(0));
+        let (tokens, key) = (TokenKey::new(Secret::from_slice(&[7; 32]).unwrap()), random());
+        let issued = tokens.issue(key, HERE, WrappingAlgorithm::OaepSha1, SPEC, Timestamp::from_millis(0));
         assert_eq!(format!("{tokens:?}"), "TokenKey(Secret<32>(..))");
-        assert!(format!("{:?}", tokens.read(&issued.token, key)).contains("TransportKey(..)"));
+        assert!(format!("{:?}", tokens.read(&issued.token, key, HERE)).contains("TransportKey(..)"));
     }
 
     proptest! {
         #[test]
         fn random_bytes_are_no_token(magic in any::<bool>(), bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let token = if magic { [MAGIC.as_slice(), &bytes].concat() } else { bytes };
-            prop_assert_eq!(tokens().read(&token, KeyId::random()).unwrap_err(), InvalidToken);
+            prop_assert_eq!(tokens().read(&token, random(), HERE).unwrap_err(), InvalidToken);
         }
     }
 }

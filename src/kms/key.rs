@@ -37,6 +37,46 @@ pub struct KeyRecord {
     pub rotation: Option<RotationSchedule>,
     /// Its policy, as it was put; `None` for the default policy.
     pub policy: Option<Arc<Policy>>,
+    /// What it is among its related keys; `None` exactly for a single-Region key.
+    pub role: Option<RegionRole>,
+    /// The waiting period that begins when its last replica is gone; present exactly while it is pending the deletion of its replicas.
+    pub pending_window_days: Option<u32>,
+}
+
+/// What a multi-Region key is among its related keys, of which one is the primary (AWS KMS API, MultiRegionKeyType).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RegionRole {
+    /// What all of them share is changed here, and only this one can be replicated.
+    Primary,
+    /// It takes what they share from the primary.
+    Replica,
+}
+
+impl RegionRole {
+    /// AWS's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "PRIMARY",
+            Self::Replica => "REPLICA",
+        }
+    }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Primary, Self::Replica].into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl KeyRecord {
+    /// Whether what it shares with its related keys is another's to change.
+    pub fn is_replica(&self) -> bool {
+        self.role == Some(RegionRole::Replica)
+    }
+
+    /// Whether it is the one of its related keys that what they share is changed by.
+    pub fn is_primary(&self) -> bool {
+        self.role == Some(RegionRole::Primary)
+    }
 }
 
 /// Who manages a key (AWS KMS API, KeyMetadata, KeyManager).
@@ -212,10 +252,18 @@ impl Key {
         expiries.chain(self.record.deletion_date).chain(self.next_rotation()).min()
     }
 
-    /// When it rotates by itself; `None` also while it is in a state in which it does not (rule ROT-3).
+    /// When it rotates by itself; `None` also while it is in a state in which it does not (rule ROT-3), and for a replica, which its
+    /// primary rotates.
     pub fn next_rotation(&self) -> Option<Timestamp> {
-        let schedule = self.record.rotation?;
+        let schedule = self.record.rotation.filter(|_| !self.record.is_replica())?;
         (self.record.state == KeyState::Enabled).then_some(schedule.next)
+    }
+
+    /// Adds or replaces a backing key.
+    pub fn put_material(&mut self, material: &MaterialRecord) {
+        self.materials.retain(|known| known.id != material.id);
+        let place = self.materials.partition_point(|known| known.version < material.version);
+        self.materials.insert(place, Arc::new(material.clone()));
     }
 }
 

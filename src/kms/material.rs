@@ -188,6 +188,11 @@ fn associated_data(key: KeyId, id: MaterialId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kms::id::KeyScope;
+
+    fn random() -> KeyId {
+        KeyId::random(KeyScope::SingleRegion)
+    }
 
     fn sealer() -> Sealer {
         Sealer::new(Secret::random(), &Secret::random(), TokenKey::new(Secret::random()))
@@ -197,11 +202,11 @@ mod tests {
     fn sealed_material_opens_only_for_its_key_its_spec_and_its_id() {
         let sealer = sealer();
         for spec in [KeySpec::SymmetricDefault, KeySpec::Rsa2048, KeySpec::EccNistP256, KeySpec::Hmac384] {
-            let key = KeyId::random();
+            let key = random();
             let (id, sealed) = sealer.take(key, &Material::generate(spec));
             let fresh = || SealedMaterial::from_sealed(sealed.as_sealed().to_vec());
             assert!(sealer.open(key, spec, id, &fresh()).is_ok());
-            assert!(sealer.open(KeyId::random(), spec, id, &fresh()).is_err());
+            assert!(sealer.open(random(), spec, id, &fresh()).is_err());
             assert!(sealer.open(key, spec, MaterialId::from_bytes([7; 32]), &fresh()).is_err());
             assert!(sealer.open(key, KeySpec::EccNistEdwards25519, id, &fresh()).is_err());
             assert!(self::sealer().open(key, spec, id, &fresh()).is_err());
@@ -212,7 +217,7 @@ mod tests {
     fn the_same_bytes_under_two_keys_have_two_ids() {
         let sealer = sealer();
         let material = [7; 32];
-        let (one, two) = (KeyId::random(), KeyId::random());
+        let (one, two) = (random(), random());
         assert_ne!(sealer.name(one, &material), sealer.name(two, &material));
         assert_eq!(sealer.name(one, &material), sealer.name(one, &material));
     }
@@ -227,7 +232,7 @@ mod tests {
         let begins = [0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
         let two = [&begins[..], seed, &[0x81, 0x21, 0], public].concat();
         assert_ne!(two, *made.private);
-        let key = KeyId::random();
+        let key = random();
         let id = |der: &[u8]| {
             let material = Material::from_bytes(KeySpec::EccNistEdwards25519, der).unwrap();
             sealer.take(key, &material).0

@@ -26,6 +26,7 @@ pub mod operation;
 pub mod page;
 pub mod policy;
 pub mod reference;
+pub mod related;
 pub mod ring;
 pub mod service;
 pub mod spec;

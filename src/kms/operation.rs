@@ -1,5 +1,7 @@
 //! The operations of the key service, by AWS's names.
 
+use super::key::RegionRole;
+
 /// Declares [`Operation`] together with its names, so that the three lists cannot drift apart.
 macro_rules! operations {
     ($($variant:ident: $doc:literal,)*) => {
@@ -67,6 +69,8 @@ operations! {
     GetParametersForImport: "A wrapping key and a token for an import.",
     ImportKeyMaterial: "Gives a key its imported material.",
     DeleteImportedKeyMaterial: "Takes imported material away.",
+    ReplicateKey: "Makes a replica of a multi-Region key in another region.",
+    UpdatePrimaryRegion: "Makes a replica the primary of its multi-Region key.",
     CreateKey: "Makes a key.",
     ListKeys: "The keys of the account.",
     ListRetirableGrants: "The grants that a principal may end.",
@@ -114,6 +118,8 @@ impl Operation {
             | Self::GetParametersForImport
             | Self::ImportKeyMaterial
             | Self::DeleteImportedKeyMaterial
+            | Self::ReplicateKey
+            | Self::UpdatePrimaryRegion
             | Self::GetKeyPolicy
             | Self::PutKeyPolicy
             | Self::ListKeyPolicies
@@ -194,7 +200,23 @@ impl Operation {
             | Self::CancelKeyDeletion
             | Self::GetParametersForImport
             | Self::ImportKeyMaterial
-            | Self::DeleteImportedKeyMaterial => false,
+            | Self::DeleteImportedKeyMaterial
+            | Self::ReplicateKey
+            | Self::UpdatePrimaryRegion => false,
+        }
+    }
+
+    /// Whether a key of that role among its related ones is good for it: what they share, their primary alone changes.
+    pub const fn is_for(self, role: Option<RegionRole>) -> bool {
+        match (self, role) {
+            (Self::ReplicateKey | Self::UpdatePrimaryRegion, role) => {
+                matches!(role, Some(RegionRole::Primary))
+            }
+            (
+                Self::EnableKeyRotation | Self::DisableKeyRotation | Self::RotateKeyOnDemand,
+                Some(RegionRole::Replica),
+            ) => false,
+            _ => true,
         }
     }
 
@@ -246,6 +268,8 @@ impl Operation {
             | Self::CancelKeyDeletion
             | Self::ImportKeyMaterial
             | Self::DeleteImportedKeyMaterial
+            | Self::ReplicateKey
+            | Self::UpdatePrimaryRegion
             | Self::CreateKey => false,
         }
     }

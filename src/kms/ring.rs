@@ -16,6 +16,7 @@ use super::credential::{AccessKeyId, CredentialRecord};
 use super::grant::GrantRecord;
 use super::id::{AliasName, GrantId, KeyId, MaterialId, Namespace};
 use super::key::{AliasRecord, Key, KeyRecord, MaterialRecord, TagRecord, Tombstone};
+use super::related::RelatedKeys;
 use super::state::KeyState;
 use super::volume::VolumeRecord;
 use crate::clock::Timestamp;
@@ -34,6 +35,8 @@ pub struct Keyring {
     credentials: BTreeMap<AccessKeyId, Arc<CredentialRecord>>,
     /// When something is to be done about which key.
     due: BTreeSet<(Timestamp, KeyId)>,
+    /// The multi-Region keys of all regions of the home, as they were when this one was made.
+    related: Arc<RelatedKeys>,
 }
 
 impl Keyring {
@@ -50,6 +53,7 @@ impl Keyring {
             alarms: BTreeMap::new(),
             credentials: BTreeMap::new(),
             due: BTreeSet::new(),
+            related: Arc::default(),
         }
     }
 
@@ -66,8 +70,10 @@ impl Keyring {
         ring
     }
 
-    /// Takes over from the keyring of another region what is the home's: what is remembered of time, volumes, alarms and credentials.
+    /// Takes over from the keyring of another region what is the home's: what is remembered of time, volumes, alarms and credentials, and
+    /// which keys are related.
     pub fn share(&mut self, other: &Self) {
+        self.related.clone_from(&other.related);
         self.clock.clone_from(&other.clock);
         self.volumes.clone_from(&other.volumes);
         self.alarms.clone_from(&other.alarms);
@@ -77,6 +83,43 @@ impl Keyring {
     /// Whether there is nothing of this region.
     pub fn is_without_keys(&self) -> bool {
         self.keys.is_empty() && self.aliases.is_empty() && self.tombstones.is_empty()
+    }
+
+    /// Takes what a store found to be related among the keyrings of all regions.
+    pub fn relate(&mut self, related: Arc<RelatedKeys>) {
+        self.related = related;
+    }
+
+    /// Every key of that id in the home with its region, in the order of these: for a single-Region key, the one that is here.
+    pub fn related(&self, id: KeyId) -> BTreeMap<&str, &Arc<Key>> {
+        let here = self.namespace.region.as_str();
+        let elsewhere = self.related.of(id).filter(|(region, _)| *region != here);
+        elsewhere.chain(self.keys.get(&id).map(|key| (here, key))).collect()
+    }
+
+    /// The key of that id that what they share is changed by, with its region: a single-Region key is its own.
+    pub fn primary(&self, id: KeyId) -> Option<(&str, &Arc<Key>)> {
+        self.related(id).into_iter().find(|(_, key)| !key.record.is_replica())
+    }
+
+    /// The primaries in other regions that are to rotate by `now`, with the date, of the keys that are here: whatever process comes first
+    /// rotates all of the related keys, so that none is used after its date in any region (rule ROT-10).
+    pub fn rotations_elsewhere(&self, now: Timestamp) -> Vec<(Timestamp, &Arc<Key>)> {
+        self.primaries_elsewhere().filter(|(date, _)| *date <= now).collect()
+    }
+
+    fn primaries_elsewhere(&self) -> impl Iterator<Item = (Timestamp, &Arc<Key>)> {
+        let replicas = self.related.ids().filter_map(|id| self.keys.get(&id));
+        let replicas = replicas.filter(|key| key.record.is_replica());
+        replicas.filter_map(|key| {
+            let (_, primary) = self.primary(key.record.id)?;
+            Some((primary.next_rotation()?, primary))
+        })
+    }
+
+    /// The same change, of a key in `region`.
+    pub fn change_in(&self, region: &str, change: Change) -> Change {
+        if region == self.namespace.region { change } else { Change::In(region.to_owned(), change.into()) }
     }
 
     /// Whether the home takes `RSAES_PKCS1_V1_5`.
@@ -161,7 +204,8 @@ impl Keyring {
 
     /// When something is to be done next about a key: it is destroyed, rotated, or material of it expires.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(date, _)| *date)
+        let elsewhere = self.primaries_elsewhere().map(|(date, _)| date);
+        self.due.first().map(|(date, _)| *date).into_iter().chain(elsewhere).min()
     }
 
     /// The keys about which something is to be done by `now`, with the first of its dates, in the order of those.
@@ -214,6 +258,8 @@ impl Keyring {
                 self.credentials.remove(id);
             }
             Change::SetClock(clock) => self.clock = clock.clone(),
+            Change::In(region, change) if *region == self.namespace.region => self.apply(change),
+            Change::In(region, change) => Arc::make_mut(&mut self.related).apply(region, change),
         }
     }
 
@@ -222,17 +268,15 @@ impl Keyring {
     }
 
     fn put_key(&mut self, record: &KeyRecord) {
+        // A replica may come back to where one was destroyed.
+        self.tombstones.remove(&record.id);
         let new = || Arc::new(Key::new(record.clone()));
         self.keys.entry(record.id).or_insert_with(new);
         self.change_key(record.id, |key| key.record = record.clone());
     }
 
     fn put_material(&mut self, material: &MaterialRecord) {
-        self.change_key(material.key, |key| {
-            key.materials.retain(|known| known.id != material.id);
-            let place = key.materials.partition_point(|known| known.version < material.version);
-            key.materials.insert(place, Arc::new(material.clone()));
-        });
+        self.change_key(material.key, |key| key.put_material(material));
     }
 
     /// Changes a key and keeps up its date.
@@ -254,8 +298,15 @@ impl Keyring {
             self.due.remove(&(date, tombstone.key));
         }
         self.aliases.retain(|_, alias| alias.key != tombstone.key);
-        self.alarms.retain(|_, alarm| alarm.key != Some(tombstone.key));
+        if !self.is_elsewhere(tombstone.key) {
+            self.alarms.retain(|_, alarm| alarm.key != Some(tombstone.key));
+        }
         self.bury(tombstone);
+    }
+
+    /// Whether another region has a key of that id. Alarms are of an id, and go with the last key of it.
+    pub fn is_elsewhere(&self, id: KeyId) -> bool {
+        self.related.of(id).any(|(region, _)| region != self.namespace.region)
     }
 }
 
@@ -296,6 +347,8 @@ pub enum Change {
     RemoveCredential(AccessKeyId),
     /// Time is remembered.
     SetClock(ClockRecord),
+    /// A change of a key, its material, grants or tags in that region of the home, in the same transaction.
+    In(String, Box<Change>),
 }
 
 impl Change {
@@ -307,6 +360,8 @@ impl Change {
                 let old = ring.key(new.key).and_then(|key| key.material(new.id));
                 old.is_some_and(|old| old.sealed.is_some() && old.sealed != new.sealed)
             }
+            // A store asks the change itself, of that region's keyring.
+            Self::In(_, change) => change.destroys(ring),
             Self::PutKey(_)
             | Self::PutAlias(_)
             | Self::RemoveAlias(_)
@@ -337,6 +392,7 @@ impl Change {
             | Self::RemoveGrant(..)
             | Self::RemoveCredential(_) => true,
             Self::PutMaterial(_) => self.destroys(ring),
+            Self::In(_, change) => change.revokes(ring),
             Self::PutAlias(_)
             | Self::RemoveAlias(_)
             | Self::PutGrant(_)

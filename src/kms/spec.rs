@@ -348,6 +348,8 @@ pub const fn is_for(operation: Operation, usage: KeyUsage) -> bool {
         | O::GetParametersForImport
         | O::ImportKeyMaterial
         | O::DeleteImportedKeyMaterial
+        | O::ReplicateKey
+        | O::UpdatePrimaryRegion
         | O::CreateKey
         | O::ListKeys
         | O::ListRetirableGrants

@@ -21,12 +21,26 @@ pub enum KeyState {
     PendingImport,
     /// Its custom key store is disconnected.
     Unavailable,
+    /// A replica whose material is on its way. ReplicateKey answers that; when it has, the replica is there and has left it.
+    Creating,
+    /// The primary and the one to be are changing places. Both have before UpdatePrimaryRegion answers, so that no key stays in it.
+    Updating,
+    /// A primary key whose deletion waits for that of its replicas.
+    PendingReplicaDeletion,
 }
 
 impl KeyState {
     /// Every state, in the order of the tables' columns.
-    pub const ALL: [Self; 5] =
-        [Self::Enabled, Self::Disabled, Self::PendingDeletion, Self::PendingImport, Self::Unavailable];
+    pub const ALL: [Self; 8] = [
+        Self::Enabled,
+        Self::Disabled,
+        Self::PendingDeletion,
+        Self::PendingImport,
+        Self::Unavailable,
+        Self::Creating,
+        Self::Updating,
+        Self::PendingReplicaDeletion,
+    ];
 
     /// AWS's name for it.
     pub const fn name(self) -> &'static str {
@@ -36,6 +50,9 @@ impl KeyState {
             Self::PendingDeletion => "PendingDeletion",
             Self::PendingImport => "PendingImport",
             Self::Unavailable => "Unavailable",
+            Self::Creating => "Creating",
+            Self::Updating => "Updating",
+            Self::PendingReplicaDeletion => "PendingReplicaDeletion",
         }
     }
 
@@ -47,10 +64,10 @@ impl KeyState {
     /// What it means for the files of the key.
     pub const fn usability(self) -> Usability {
         match self {
-            Self::Enabled => Usability::Usable,
+            Self::Enabled | Self::Updating => Usability::Usable,
             // A disconnected key store gives the key back when it is connected: like a disabled key, not a lost one.
-            Self::Disabled | Self::Unavailable => Usability::Disabled,
-            Self::PendingDeletion => Usability::PendingDeletion,
+            Self::Disabled | Self::Unavailable | Self::Creating => Usability::Disabled,
+            Self::PendingDeletion | Self::PendingReplicaDeletion => Usability::PendingDeletion,
             Self::PendingImport => Usability::PendingImport,
         }
     }
@@ -63,6 +80,22 @@ impl KeyState {
             Self::PendingDeletion => "is pending deletion.",
             Self::PendingImport => "is pending import.",
             Self::Unavailable => "is unavailable.",
+            Self::Creating => "is creating.",
+            Self::Updating => "is updating.",
+            Self::PendingReplicaDeletion => "is pending replica deletion.",
+        }
+    }
+
+    /// Whether the key is to be destroyed, be it that its replicas have to be first.
+    pub const fn is_pending_deletion(self) -> bool {
+        match self {
+            Self::PendingDeletion | Self::PendingReplicaDeletion => true,
+            Self::Enabled
+            | Self::Disabled
+            | Self::PendingImport
+            | Self::Unavailable
+            | Self::Creating
+            | Self::Updating => false,
         }
     }
 }
@@ -121,7 +154,7 @@ const fn permits(operation: Operation, kind: KeyKind, origin: Origin) -> [Permit
     use Operation as O;
     use Permit::{Allowed as OK, Disabled as DIS, InvalidState as INV, Unsupported as UNS, WrongKind as KND};
     match (operation, kind, origin) {
-        // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable
+        // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable, Creating, Updating, PendingReplicaDeletion
         (
             O::Encrypt
             | O::Decrypt
@@ -137,10 +170,10 @@ const fn permits(operation: Operation, kind: KeyKind, origin: Origin) -> [Permit
             | O::DeriveSharedSecret,
             _,
             _,
-        ) => [OK, DIS, INV, INV, INV],
-        (O::GetPublicKey, Asymmetric, _) => [OK, DIS, INV, INV, INV],
-        (O::GetPublicKey, Symmetric | Hmac, _) => [KND, KND, KND, KND, KND],
-        (O::CreateGrant, _, _) => [OK, DIS, INV, INV, OK],
+        ) => [OK, DIS, INV, INV, INV, INV, OK, INV],
+        (O::GetPublicKey, Asymmetric, _) => [OK, DIS, INV, INV, INV, INV, OK, INV],
+        (O::GetPublicKey, Symmetric | Hmac, _) => [KND, KND, KND, KND, KND, KND, KND, KND],
+        (O::CreateGrant, _, _) => [OK, DIS, INV, INV, OK, INV, OK, INV],
         (
             O::DescribeKey
             | O::ListAliases
@@ -156,34 +189,38 @@ const fn permits(operation: Operation, kind: KeyKind, origin: Origin) -> [Permit
             | O::GetKeyLastUsage,
             _,
             _,
-        ) => [OK, OK, OK, OK, OK],
-        (O::EnableKey | O::DisableKey, _, _) => [OK, OK, INV, INV, OK],
-        (O::EnableKeyRotation, Asymmetric | Hmac, Origin::AwsKms) => [KND, DIS, INV, UNS, UNS],
+        ) => [OK, OK, OK, OK, OK, OK, OK, OK],
+        (O::EnableKey | O::DisableKey, _, _) => [OK, OK, INV, INV, OK, INV, INV, INV],
+        (O::EnableKeyRotation, Asymmetric | Hmac, Origin::AwsKms) => [KND, DIS, INV, UNS, UNS, INV, KND, INV],
         // AWS KMS turns off what is never on.
         (O::EnableKeyRotation, Symmetric, Origin::AwsKms) | (O::DisableKeyRotation, _, Origin::AwsKms) => {
-            [OK, DIS, INV, UNS, UNS]
+            [OK, DIS, INV, UNS, UNS, INV, OK, INV]
         }
-        (O::EnableKeyRotation | O::DisableKeyRotation, _, Origin::External) => [UNS, UNS, UNS, UNS, UNS],
-        (O::RotateKeyOnDemand, Symmetric, _) => [OK, DIS, INV, INV, UNS],
-        (O::RotateKeyOnDemand, Asymmetric | Hmac, _) => [KND, DIS, INV, INV, UNS],
-        (O::GetKeyRotationStatus, _, _) => [OK, OK, OK, UNS, UNS],
+        (O::EnableKeyRotation | O::DisableKeyRotation, _, Origin::External) => {
+            [UNS, UNS, UNS, UNS, UNS, UNS, UNS, UNS]
+        }
+        // AWS says nothing of a key that is updating: it is not rotated while its primary is another in every region.
+        (O::RotateKeyOnDemand, Symmetric, _) => [OK, DIS, INV, INV, UNS, INV, INV, INV],
+        (O::RotateKeyOnDemand, Asymmetric | Hmac, _) => [KND, DIS, INV, INV, UNS, INV, INV, INV],
+        (O::GetKeyRotationStatus, _, _) => [OK, OK, OK, UNS, UNS, OK, OK, OK],
         (
-            O::UpdateAlias
-            | O::CreateAlias
-            | O::TagResource
-            | O::UntagResource
-            | O::UpdateKeyDescription
-            | O::ScheduleKeyDeletion,
+            O::UpdateAlias | O::CreateAlias | O::TagResource | O::UntagResource | O::UpdateKeyDescription,
             _,
             _,
-        ) => [OK, OK, INV, OK, OK],
-        (O::CancelKeyDeletion, _, _) => [INV, INV, OK, INV, INV],
-        (O::GetParametersForImport | O::ImportKeyMaterial, _, Origin::AwsKms) => [UNS, UNS, INV, UNS, UNS],
-        (O::GetParametersForImport | O::ImportKeyMaterial, _, Origin::External) => [OK, OK, INV, OK, UNS],
-        (O::DeleteImportedKeyMaterial, _, Origin::AwsKms) => [UNS, UNS, UNS, UNS, UNS],
-        (O::DeleteImportedKeyMaterial, _, Origin::External) => [OK, OK, OK, OK, UNS],
+        ) => [OK, OK, INV, OK, OK, OK, OK, INV],
+        (O::ScheduleKeyDeletion, _, _) => [OK, OK, INV, OK, OK, OK, INV, INV],
+        (O::CancelKeyDeletion, _, _) => [INV, INV, OK, INV, INV, INV, INV, OK],
+        (O::GetParametersForImport | O::ImportKeyMaterial, _, Origin::AwsKms) => {
+            [UNS, UNS, INV, UNS, UNS, UNS, UNS, INV]
+        }
+        (O::GetParametersForImport, _, Origin::External) => [OK, OK, INV, OK, UNS, INV, INV, INV],
+        (O::ImportKeyMaterial, _, Origin::External) => [OK, OK, INV, OK, UNS, INV, OK, INV],
+        (O::DeleteImportedKeyMaterial, _, Origin::AwsKms) => [UNS, UNS, UNS, UNS, UNS, UNS, UNS, UNS],
+        (O::DeleteImportedKeyMaterial, _, Origin::External) => [OK, OK, OK, OK, UNS, INV, INV, OK],
+        (O::ReplicateKey, _, _) => [OK, DIS, INV, INV, INV, INV, INV, INV],
+        (O::UpdatePrimaryRegion, _, _) => [OK, DIS, INV, INV, INV, INV, OK, INV],
         (O::CreateKey | O::ListKeys | O::ListRetirableGrants | O::GenerateRandom, _, _) => {
-            [OK, OK, OK, OK, OK]
+            [OK, OK, OK, OK, OK, OK, OK, OK]
         }
     }
 }
@@ -197,6 +234,10 @@ pub enum Event {
     Disable,
     /// ScheduleKeyDeletion.
     ScheduleDeletion,
+    /// ScheduleKeyDeletion of a primary that has replicas.
+    ScheduleDeletionWithReplicas,
+    /// The last replica of a primary is gone.
+    LastReplicaGone,
     /// CancelKeyDeletion while all of the key's material is there.
     CancelDeletion,
     /// CancelKeyDeletion while imported material is missing.
@@ -211,10 +252,12 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Enable,
         Self::Disable,
         Self::ScheduleDeletion,
+        Self::ScheduleDeletionWithReplicas,
+        Self::LastReplicaGone,
         Self::CancelDeletion,
         Self::CancelDeletionWithoutMaterial,
         Self::MaterialComplete,
@@ -246,17 +289,20 @@ const fn nexts(event: Event) -> [Next; KeyState::ALL.len()] {
     const DEL: Next = Next::To(KeyState::PendingDeletion);
     const IMP: Next = Next::To(KeyState::PendingImport);
     const UNA: Next = Next::To(KeyState::Unavailable);
+    const REP: Next = Next::To(KeyState::PendingReplicaDeletion);
     const NO: Next = Next::Refused;
     match event {
-        // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable
-        Event::Enable => [ENA, ENA, NO, NO, UNA],
-        Event::Disable => [DIS, DIS, NO, NO, UNA],
-        Event::ScheduleDeletion => [DEL, DEL, NO, DEL, DEL],
-        Event::CancelDeletion => [NO, NO, DIS, NO, NO],
-        Event::CancelDeletionWithoutMaterial => [NO, NO, IMP, NO, NO],
-        Event::MaterialComplete => [ENA, DIS, NO, ENA, NO],
-        Event::MaterialLost => [IMP, IMP, DEL, IMP, NO],
-        Event::DeletionDue => [NO, NO, Next::Destroyed, NO, NO],
+        // columns: Enabled, Disabled, PendingDeletion, PendingImport, Unavailable, Creating, Updating, PendingReplicaDeletion
+        Event::Enable => [ENA, ENA, NO, NO, UNA, NO, NO, NO],
+        Event::Disable => [DIS, DIS, NO, NO, UNA, NO, NO, NO],
+        Event::ScheduleDeletion => [DEL, DEL, NO, DEL, DEL, DEL, NO, NO],
+        Event::ScheduleDeletionWithReplicas => [REP, REP, NO, REP, REP, NO, NO, NO],
+        Event::LastReplicaGone => [NO, NO, NO, NO, NO, NO, NO, DEL],
+        Event::CancelDeletion => [NO, NO, DIS, NO, NO, NO, NO, DIS],
+        Event::CancelDeletionWithoutMaterial => [NO, NO, IMP, NO, NO, NO, NO, IMP],
+        Event::MaterialComplete => [ENA, DIS, NO, ENA, NO, NO, ENA, NO],
+        Event::MaterialLost => [IMP, IMP, DEL, IMP, NO, NO, IMP, REP],
+        Event::DeletionDue => [NO, NO, Next::Destroyed, NO, NO, NO, NO, NO],
     }
 }
 

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_credentials.sql"),
     include_str!("migrations/0005_key_specs.sql"),
     include_str!("migrations/0006_regions.sql"),
+    include_str!("migrations/0007_multi_region.sql"),
 ];
 
 /// The schema that this version writes.

@@ -103,6 +103,8 @@ impl Table {
                 "policy",
                 "spec",
                 "usage",
+                "role",
+                "pending_window",
             ],
             Self::Materials => &[
                 "id",

@@ -22,6 +22,8 @@ pub use backup::Snapshot;
 pub use regions::RegionStore;
 pub use slots::SlotChange;
 
+use regions::Rings;
+
 use super::audit::FileAuditLog;
 use super::database::Stamp;
 use super::ledger::{Ledger, LedgerKeys};
@@ -278,7 +280,7 @@ impl SqliteStore {
         if changes.is_empty() {
             return Ok(known);
         }
-        let outcome = match self.put(transaction, before.clone(), region, &changes) {
+        let outcome = match self.put(transaction, &before, region, &changes) {
             Err(full) if reserve::is_full(&full) && changes.iter().any(|change| change.revokes(&known)) => {
                 self.put_all_the_same(&mut connection, &before, region, &changes, full)
             }
@@ -296,24 +298,28 @@ impl SqliteStore {
     fn put(
         &self,
         transaction: Transaction<'_>,
-        mut after: Loaded,
+        before: &Loaded,
         region: Option<&str>,
         changes: &[Change],
     ) -> Result<(Arc<Keyring>, bool), HomeError> {
-        let mut ring = (*after.ring_of(region)).clone();
+        let mut after = before.clone();
         after.ledger.generation += 1;
-        let mut writer = Writer { region, ..self.writer(&transaction, &mut after.ledger) };
+        let mut rings = Rings::new(before, region);
         let mut destroys = false;
         for change in changes {
-            destroys |= change.destroys(&ring);
-            writer.write(&ring, change)?;
+            let (region, change) = before.region_of(region, change);
+            let ring = rings.of(region);
+            destroys |= change.destroys(ring);
+            let mut writer = Writer { region, ..self.writer(&transaction, &mut after.ledger) };
+            writer.write(ring, change)?;
             ring.apply(change);
         }
         if destroys {
-            after.unclean = Some(writer.mark_unclean(after.unclean)?);
+            let unclean = self.writer(&transaction, &mut after.ledger).mark_unclean(before.unclean)?;
+            after.unclean = Some(unclean);
         }
-        let ring = Arc::new(ring);
-        after.put_ring(region, ring.clone());
+        rings.put_into(&mut after);
+        let ring = after.ring_of(region);
         self.commit(transaction, after)?;
         Ok((ring, destroys))
     }
@@ -335,7 +341,7 @@ impl SqliteStore {
             if now.ledger.generation != before.ledger.generation {
                 break;
             }
-            outcome = self.put(transaction, now, region, changes);
+            outcome = self.put(transaction, &now, region, changes);
         }
         outcome
     }

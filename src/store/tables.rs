@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::kms::clock_guard::{Anchor, ClockRecord};
 use crate::kms::id::Namespace;
 use crate::kms::key::TagRecord;
+use crate::kms::related::RelatedKeys;
 use crate::kms::ring::{Change, Keyring};
 
 /// Facts about the home, in the table `meta`.
@@ -107,6 +108,10 @@ impl Writer<'_> {
     pub fn write(&mut self, ring: &Keyring, change: &Change) -> Result<(), HomeError> {
         match change {
             Change::PutKey(record) => {
+                let buried = ring.tombstone(record.id).map(|tombstone| rows::tombstone_row(tombstone));
+                if buried.is_some() {
+                    self.replace(Table::Tombstones, buried, None)?;
+                }
                 let old = ring.key(record.id).map(|key| rows::key_row(&key.record));
                 self.replace(Table::Keys, old, Some(rows::key_row(record)))
             }
@@ -159,7 +164,8 @@ impl Writer<'_> {
                 for (tag, value) in key.tags.iter() {
                     self.replace(Table::Tags, Some(rows::tag_row(tombstone.key, tag, value)), None)?;
                 }
-                for alarm in ring.alarms().filter(|alarm| alarm.key == Some(tombstone.key)) {
+                let is_last = !ring.is_elsewhere(tombstone.key);
+                for alarm in ring.alarms().filter(|alarm| is_last && alarm.key == Some(tombstone.key)) {
                     self.replace(Table::Alarms, Some(rows::alarm_row(alarm)), None)?;
                 }
                 self.replace(Table::Keys, Some(rows::key_row(&key.record)), None)?;
@@ -196,6 +202,8 @@ impl Writer<'_> {
                 let (old, new) = (old.anchor.as_ref().map(row), clock.anchor.as_ref().map(row));
                 if old == new { Ok(()) } else { self.replace(Table::Meta, old, new) }
             }
+            // The store writes it with the writer of that region.
+            Change::In(_, change) => self.write(ring, change),
         }
     }
 
@@ -502,6 +510,11 @@ pub fn build(tables: &[(Table, Vec<StoredRow>)]) -> Result<Built, HomeError> {
         }),
         _ => None,
     };
+    let related = RelatedKeys::of_rings([&ring].into_iter().chain(others.values()));
+    if let Some(id) = related.inconsistent() {
+        return Err(HomeError::Tampered(format!("the keys of id {id} do not belong together")));
+    }
+    ring.relate(related.into());
     others.values_mut().for_each(|other| other.share(&ring));
     Ok(Built { ring, others, home, slots, unclean: meta(fact::UNCLEAN).and_then(rows::integer), audit })
 }

@@ -20,7 +20,7 @@ fn aud_1_a_success_and_a_refusal_each_make_one_record() {
         ("DescribeKey", json!([]), Some("SerializationException")),
         ("DescribeKey", json!({}), Some("ValidationException")),
         ("CancelKeyDeletion", json!({"KeyId": key.id}), Some("KMSInvalidStateException")),
-        ("CreateKey", json!({"MultiRegion": true}), Some("UnsupportedOperationException")),
+        ("CreateKey", json!({"XksKeyId": "x"}), Some("UnsupportedOperationException")),
         ("DisableKey", json!({"KeyId": key.id}), None),
         ("Encrypt", json!({"KeyId": key.id, "Plaintext": "AA=="}), Some("DisabledException")),
     ];

@@ -119,6 +119,22 @@ impl Service {
         self.ok("PutKeyPolicy", json!({"KeyId": key.id, "Policy": policy(statements)}));
     }
 
+    /// The answer of an operation that must succeed in `region`; null where it has none.
+    pub fn ok_in(&self, region: &str, operation: &str, request: Value) -> Value {
+        let answer = call_in(&self.home, region, operation, request.clone());
+        answer
+            .unwrap_or_else(|error| panic!("{operation} {request} in {region}: {error}"))
+            .unwrap_or(Value::Null)
+    }
+
+    /// The refusal of an operation that must fail in `region`, as `Name: message` or `Name`.
+    pub fn refusal_in(&self, region: &str, operation: &str, request: Value) -> String {
+        match call_in(&self.home, region, operation, request.clone()) {
+            Ok(answer) => panic!("{operation} {request} in {region} answered {answer:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
     pub fn key(&self) -> Key {
         self.key_of(json!({}))
     }
@@ -192,6 +208,17 @@ impl Service {
 pub fn call(home: &Home, operation: &str, request: Value) -> Result<Option<Value>, KmsError> {
     let operation = Operation::from_name(operation).unwrap_or_else(|| panic!("no operation {operation}"));
     home.kms().call(&owner(home), operation, request)
+}
+
+/// Asks the service of a home in one of its regions, as its owner.
+pub fn call_in(
+    home: &Home,
+    region: &str,
+    operation: &str,
+    request: Value,
+) -> Result<Option<Value>, KmsError> {
+    let operation = Operation::from_name(operation).unwrap_or_else(|| panic!("no operation {operation}"));
+    home.kms_in(region).unwrap().call(&owner(home), operation, request)
 }
 
 /// Asks the service of a home, as user `uid` of this machine.

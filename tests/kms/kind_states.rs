@@ -23,6 +23,7 @@ const DEL: &str = "KMSInvalidStateException: ARN is pending deletion.";
 const IMP: &str = "KMSInvalidStateException: ARN is pending import.";
 const NOT: &str = "KMSInvalidStateException: ARN is not pending deletion.";
 const KIND: &str = "UnsupportedOperationException";
+const ONE: &str = "UnsupportedOperationException: ARN is not a multi-region primary key.";
 const EXT: &str =
     "UnsupportedOperationException: ARN origin is EXTERNAL which is not valid for this operation.";
 const OWN: &str =
@@ -62,6 +63,8 @@ const COMMON: &[(&str, [&str; 3], [&str; 4])] = &[
     ("GetParametersForImport", [OWN, OWN, DEL], ["ok", "ok", DEL, "ok"]),
     ("ImportKeyMaterial", [OWN, OWN, DEL], ["ok", "ok", DEL, "ok"]),
     ("DeleteImportedKeyMaterial", [OWN; 3], ["ok"; 4]),
+    ("ReplicateKey", [ONE, DIS, DEL], [ONE, DIS, DEL, IMP]),
+    ("UpdatePrimaryRegion", [ONE, DIS, DEL], [ONE, DIS, DEL, IMP]),
 ];
 
 /// Cryptographic operations; `ok` becomes a refusal where they are not for the kind.
@@ -202,6 +205,8 @@ impl Bench<'_> {
                 "KeyId": id, "ImportToken": "AA==", "EncryptedKeyMaterial": "AA==",
                 "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"
             }),
+            "ReplicateKey" => json!({"KeyId": id, "ReplicaRegion": "eu-west-1"}),
+            "UpdatePrimaryRegion" => json!({"KeyId": id, "PrimaryRegion": "eu-west-1"}),
             _ => json!({"KeyId": id}),
         };
         (case.split(' ').next().unwrap(), request)

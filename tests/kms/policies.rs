@@ -223,6 +223,8 @@ fn operations(key: &Key, alias: &str, blob: &str) -> Vec<(&'static str, Value, &
         ("TagResource", json!({"KeyId": id, "Tags": [{"TagKey": "a", "TagValue": "b"}]}), &["TagResource"]),
         ("UntagResource", json!({"KeyId": id, "TagKeys": ["a"]}), &["UntagResource"]),
         ("ListResourceTags", json!({"KeyId": id}), &["ListResourceTags"]),
+        ("ReplicateKey", json!({"KeyId": id, "ReplicaRegion": "eu-west-1"}), &["ReplicateKey"]),
+        ("UpdatePrimaryRegion", json!({"KeyId": id, "PrimaryRegion": "eu-west-1"}), &["UpdatePrimaryRegion"]),
         ("DisableKey", json!({"KeyId": id}), &["DisableKey"]),
         ("EnableKey", json!({"KeyId": id}), &["EnableKey"]),
         ("ScheduleKeyDeletion", json!({"KeyId": id}), &["ScheduleKeyDeletion"]),
@@ -277,6 +279,10 @@ fn pol_1_every_operation_asks_for_its_permission_before_the_state() {
                 refusal.ends_with("origin is AWS_KMS which is not valid for this operation."),
                 "{refusal}"
             );
+        } else if ["ReplicateKey", "UpdatePrimaryRegion"].contains(&operation) {
+            // It is of one region; tests/kms/multi_region.rs has those that are not.
+            let refusal = service.refusal_to(DAEMON, operation, request.clone());
+            assert!(refusal.ends_with("is not a multi-region primary key."), "{refusal}");
         } else if OF_OTHERS.contains(&operation) {
             // Nor is it one for these; tests/kms/kinds.rs has those that are.
             let refusal = service.refusal_to(DAEMON, operation, request.clone());

@@ -61,6 +61,8 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("GetParametersForImport", [OWN, OWN, DEL, DEL, "ok"]),
     ("ImportKeyMaterial", [OWN, OWN, DEL, DEL, "ok"]),
     ("DeleteImportedKeyMaterial", [OWN, OWN, OWN, "ok", "ok"]),
+    ("ReplicateKey", [ONE, DIS, DEL, DEL, IMP]),
+    ("UpdatePrimaryRegion", [ONE, DIS, DEL, DEL, IMP]),
 ];
 
 /// The same for a key whose imported material is there: in Enabled and in Disabled.
@@ -101,6 +103,8 @@ const EXT: &str =
 
 const OWN: &str =
     "UnsupportedOperationException: ARN origin is AWS_KMS which is not valid for this operation.";
+/// The keys here are of one region; `multi_region.rs` has the others.
+const ONE: &str = "UnsupportedOperationException: ARN is not a multi-region primary key.";
 const NONE: &str = "KMSInvalidStateException: No available key material pending rotation for the key: ARN.";
 
 /// Where an operation that is permitted leads, by the state before; every other one leads nowhere.
@@ -190,6 +194,8 @@ impl Subject {
                 "KeyId": id, "WrappingAlgorithm": OAEP_SHA_256, "WrappingKeySpec": "RSA_2048"
             }),
             "ImportKeyMaterial" => self.import(service),
+            "ReplicateKey" => json!({"KeyId": id, "ReplicaRegion": "eu-west-1"}),
+            "UpdatePrimaryRegion" => json!({"KeyId": id, "PrimaryRegion": "eu-west-1"}),
             _ => json!({"KeyId": id}),
         };
         let mut request = request;
@@ -246,6 +252,33 @@ fn st_1_every_operation_in_every_state_is_answered_as_aws_does() {
         } else {
             assert_eq!(service.describe(&it.key), before, "{case} in {state} was refused and changed it");
         }
+    }
+}
+
+#[test]
+fn st_1_a_primary_that_waits_for_its_replicas_is_answered_as_one_that_is_pending_deletion() {
+    let service = Service::new();
+    let waiting = |number: usize, case: &str| {
+        let key = service.key_of(json!({"MultiRegion": true}));
+        let alias = format!("alias/waiting-{number}-{}", case.replace(' ', "-"));
+        service.alias(&alias, &key);
+        let blob = service.encrypt(&key.id, b"secret");
+        service.ok("ReplicateKey", json!({"KeyId": key.id, "ReplicaRegion": "eu-west-1"}));
+        service.ok("ScheduleKeyDeletion", json!({"KeyId": key.id}));
+        assert_eq!(service.state(&key), "PendingReplicaDeletion");
+        Subject { key, alias, blob }
+    };
+    for (number, (case, row)) in TABLE.iter().enumerate() {
+        let (it, other) = (waiting(number, case), Subject::new(&service, "Enabled", "AWS_KMS", number));
+        let (operation, request) = it.request(&service, case, &other);
+        let found = match service.call(operation, request) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.to_string().replace(&it.key.arn, "ARN"),
+        };
+        let expected = row[2].replace("pending deletion.", "pending replica deletion.");
+        assert_eq!(found, expected, "{case}");
+        let leads = if *case == "CancelKeyDeletion" { "Disabled" } else { "PendingReplicaDeletion" };
+        assert_eq!(service.state(&it.key), leads, "{case}");
     }
 }
 

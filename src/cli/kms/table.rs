@@ -98,7 +98,7 @@ macro_rules! command {
     (@listed $listed:literal) => { Some($listed) };
 }
 
-static COMMANDS: [Command; 46] = [
+static COMMANDS: [Command; 48] = [
     command!("cancel-key-deletion", CancelKeyDeletion, [KEY_ID]),
     command!(
         "create-alias",
@@ -287,6 +287,18 @@ static COMMANDS: [Command; 46] = [
         ]
     ),
     command!(
+        "replicate-key",
+        ReplicateKey,
+        [
+            KEY_ID,
+            must("replica-region", "ReplicaRegion", Kind::Text),
+            may("policy", "Policy", Kind::Text),
+            may("bypass-policy-lockout-safety-check", "BypassPolicyLockoutSafetyCheck", Kind::Boolean),
+            may("description", "Description", Kind::Text),
+            may("tags", "Tags", Kind::Structures),
+        ]
+    ),
+    command!(
         "retire-grant",
         RetireGrant,
         [
@@ -317,6 +329,11 @@ static COMMANDS: [Command; 46] = [
         [KEY_ID, must("description", "Description", Kind::Text),]
     ),
     command!(
+        "update-primary-region",
+        UpdatePrimaryRegion,
+        [KEY_ID, must("primary-region", "PrimaryRegion", Kind::Text)]
+    ),
+    command!(
         "verify",
         Verify,
         [
@@ -336,9 +353,9 @@ static COMMANDS: [Command; 46] = [
     ),
 ];
 
-/// Operations of AWS KMS that [`Operation`] does not know: what encapsulates keys, is of several regions or of a key store of
-/// one's own (service model `kms/2014-11-01`).
-const OF_AWS_ALONE: [&str; 10] = [
+/// Operations of AWS KMS that [`Operation`] does not know: what encapsulates keys or is of a key store of one's own (service model
+/// `kms/2014-11-01`).
+const OF_AWS_ALONE: [&str; 8] = [
     "connect-custom-key-store",
     "create-custom-key-store",
     "decapsulate",
@@ -346,9 +363,7 @@ const OF_AWS_ALONE: [&str; 10] = [
     "describe-custom-key-stores",
     "disconnect-custom-key-store",
     "encapsulate",
-    "replicate-key",
     "update-custom-key-store",
-    "update-primary-region",
 ];
 
 /// The operation of a name.

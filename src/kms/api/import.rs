@@ -3,7 +3,8 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Context, Decode, Reply, Request, json, life};
+use super::life::{self, Deletion};
+use super::{Context, Decode, Reply, Request, json};
 use crate::clock::Timestamp;
 use crate::kms::due;
 use crate::kms::error::Cause;
@@ -83,7 +84,8 @@ impl Request for GetParametersForImport {
             .ok_or_else(|| not_supported(&format!("The wrapping key spec {}", self.spec)))?;
         let algorithm = self.algorithm(cx, key, spec)?;
         let valid_to = cx.now.plus_days(PARAMETERS_DAYS);
-        let issued = cx.sealer.tokens().issue(key.record.id, algorithm, spec, valid_to);
+        let region = &cx.ring.namespace().region;
+        let issued = cx.sealer.tokens().issue(key.record.id, region, algorithm, spec, valid_to);
         Reply::answer(&Parameters {
             key_id: cx.arn(key).to_string(),
             import_token: base64(&issued.token),
@@ -224,9 +226,22 @@ impl Request for ImportKeyMaterial {
         };
         let output =
             Some(json(&Imports { key_id: cx.arn(key).to_string(), key_material_id: id.to_string() })?);
-        let reply = put(cx, key, record)?;
+        let mut reply = put(cx, key, record.clone())?;
+        if import_type == ImportType::New {
+            reply.changes.extend(announced(cx, key, &record));
+        }
         Ok(Reply { output, ..reply })
     }
+}
+
+/// What replicas learn of new material of their primary: that the same is to be imported into each of them, too.
+fn announced(cx: &Context<'_>, primary: &Key, material: &MaterialRecord) -> Vec<Change> {
+    let imported = material.imported.as_ref();
+    let imported = imported.map(|new| Imported { valid_to: None, description: String::new(), ..new.clone() });
+    let without = MaterialRecord { sealed: None, imported, uses: 0, ..material.clone() };
+    let related = cx.ring.related(primary.record.id).into_iter();
+    let replicas = related.filter(|(_, key)| key.record.is_replica());
+    replicas.map(|(region, _)| cx.ring.change_in(region, Change::PutMaterial(without.clone()))).collect()
 }
 
 impl ImportKeyMaterial {
@@ -246,7 +261,7 @@ impl ImportKeyMaterial {
         let token = cx
             .sealer
             .tokens()
-            .read(&self.token, key.record.id)
+            .read(&self.token, key.record.id, &cx.ring.namespace().region)
             .map_err(|_| KmsError::bare(AwsError::InvalidImportToken))?;
         if token.valid_to() <= cx.now {
             return Err(KmsError::bare(AwsError::ExpiredImportToken));
@@ -266,6 +281,16 @@ impl ImportKeyMaterial {
         id: MaterialId,
         sealed: SealedMaterial,
     ) -> Result<MaterialRecord, KmsError> {
+        if key.record.is_replica() {
+            return Err(KmsError::new(
+                AwsError::UnsupportedOperation,
+                format!(
+                    "New key material cannot be imported into {}, which is a multi-region replica key. Import it into the \
+                     primary key first, and then into this one as EXISTING_KEY_MATERIAL.",
+                    cx.arn(key)
+                ),
+            ));
+        }
         if key.material(id).is_some() {
             return Err(incorrect(format!(
                 "The key material (id: {id}) is already associated with the KMS key. Use EXISTING_KEY_MATERIAL to \
@@ -335,7 +360,7 @@ fn put(cx: &Context<'_>, key: &Key, record: MaterialRecord) -> Result<Reply, Kms
     if record.is_pending() || !is_complete {
         return Ok(Reply::change(changes));
     }
-    let moved = life::transition(cx, key, Event::MaterialComplete, key.record.deletion_date)?;
+    let moved = life::transition(cx, key, Event::MaterialComplete, Deletion::of(&key.record))?;
     Ok(Reply { changes: [changes, moved.changes].concat(), ..moved })
 }
 
@@ -407,7 +432,7 @@ impl Request for DeleteImportedKeyMaterial {
 /// Takes `material` from `key`. Mounts are told also where it is gone already: a revocation that one did not confirm is completed by
 /// asking again.
 fn lose(cx: &Context<'_>, key: &Key, material: &MaterialRecord) -> Result<Reply, KmsError> {
-    let changes = due::loss(key, material).ok_or_else(|| {
+    let changes = due::loss(cx.ring, key, material).ok_or_else(|| {
         let state = key.record.state.name();
         KmsError::failed(Cause::Store, format!("the state table permits no loss of material in {state}"))
     })?;

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::crypto::SYMMETRIC;
-use super::{Context, Decode, Reply, Request, import, policies, tags};
+use super::metadata::KeyMetadata;
+use super::{Context, Decode, Reply, Request, policies, tags};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;
 use crate::kms::error::Cause;
 use crate::kms::fields::{Fields, not_supported};
-use crate::kms::id::{AliasName, KeyId, MaterialId, Namespace};
-use crate::kms::key::{AliasRecord, Key, KeyManager, KeyRecord, MaterialRecord, RotationSchedule};
+use crate::kms::id::{AliasName, KeyId, KeyScope, MaterialId};
+use crate::kms::key::{
+    AliasRecord, Key, KeyManager, KeyRecord, MaterialRecord, RegionRole, RotationSchedule,
+};
 use crate::kms::material::{Material, SealedMaterial, Sealer};
 use crate::kms::page::PageRequest;
 use crate::kms::policy::Policy;
@@ -24,7 +27,7 @@ use crate::kms::{AwsError, KmsError, ServiceEvent};
 /// Keys that an account may have (AWS KMS quotas).
 const KEYS_MAX: usize = 100_000;
 /// Characters in a description.
-const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=8192;
+pub(super) const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=8192;
 
 const SPECS: &[&str] = &[
     "RSA_2048",
@@ -63,6 +66,7 @@ pub(super) struct CreateKey {
     policy: Option<Arc<Policy>>,
     bypasses_lockout_check: bool,
     tags: Vec<(String, String)>,
+    scope: KeyScope,
 }
 
 impl Decode for CreateKey {
@@ -76,9 +80,8 @@ impl Decode for CreateKey {
         let policy = policies::policy_text(fields)?;
         let bypasses_lockout_check = fields.flag("BypassPolicyLockoutSafetyCheck")?;
         let tags = fields.tags()?.unwrap_or_default();
-        for name in ["MultiRegion", "XksKeyId"] {
-            fields.unsupported(name)?;
-        }
+        let scope = if fields.flag("MultiRegion")? { KeyScope::MultiRegion } else { KeyScope::SingleRegion };
+        fields.unsupported("XksKeyId")?;
         fields.finish()?;
         if spec.is_some() && old_spec.is_some() {
             return Err(KmsError::new(
@@ -96,7 +99,7 @@ impl Decode for CreateKey {
         let policy = policy.as_deref().map(policies::parse).transpose()?;
         tags::check(&tags)?;
         let material = None;
-        Ok(Self { description, origin, spec, usage, material, policy, bypasses_lockout_check, tags })
+        Ok(Self { description, origin, spec, usage, material, policy, bypasses_lockout_check, tags, scope })
     }
 }
 
@@ -151,7 +154,7 @@ impl Request for CreateKey {
             policy: self.policy.clone(),
             spec: self.spec,
             usage: self.usage,
-            ..new_record(state, self.origin, cx.now)
+            ..new_record(self.scope, state, self.origin, cx.now)
         };
         let sealed = match (self.origin, &self.material) {
             (Origin::AwsKms, Some(material)) => Some(cx.sealer.take(record.id, material)),
@@ -169,7 +172,9 @@ impl Request for CreateKey {
         let mut changes = vec![Change::PutKey(key.record.clone())];
         changes.extend(key.materials.iter().map(|material| Change::PutMaterial(material.as_ref().clone())));
         changes.extend(tags::put(key.record.id, &self.tags));
-        let described = Described { key_metadata: KeyMetadata::of(&key, cx.ring.namespace()) };
+        let mut ring = cx.ring.clone();
+        changes.iter().for_each(|change| ring.apply(change));
+        let described = Described { key_metadata: KeyMetadata::of(&ring, &key) };
         Ok(Reply { changes, ..Reply::answer(&described)? })
     }
 }
@@ -188,19 +193,19 @@ pub(in crate::kms) fn managed_key(
         description: "Default key that protects the files of volumes whose maker named no key".to_owned(),
         manager: KeyManager::Aws,
         rotation: Some(RotationSchedule::from(now, MANAGED_PERIOD_DAYS)),
-        ..new_record(KeyState::Enabled, Origin::AwsKms, now)
+        ..new_record(KeyScope::SingleRegion, KeyState::Enabled, Origin::AwsKms, now)
     };
     let (id, arn) = (record.id, ring.namespace().key_arn(record.id));
     let material = Change::PutMaterial(first_material(id, sealer.generate(id)));
     let alias = AliasRecord { name: alias, key: id, created: now, updated: now };
     let changes = vec![Change::PutKey(record), material, Change::PutAlias(alias)];
-    Happening { event: ServiceEvent::CreateManagedKey(arn), changes }
+    Happening { events: vec![ServiceEvent::CreateManagedKey(arn)], changes }
 }
 
 /// The record of a key that does not exist yet.
-fn new_record(state: KeyState, origin: Origin, created: Timestamp) -> KeyRecord {
+fn new_record(scope: KeyScope, state: KeyState, origin: Origin, created: Timestamp) -> KeyRecord {
     KeyRecord {
-        id: KeyId::random(),
+        id: KeyId::random(scope),
         state,
         origin,
         spec: KeySpec::SymmetricDefault,
@@ -211,6 +216,8 @@ fn new_record(state: KeyState, origin: Origin, created: Timestamp) -> KeyRecord 
         manager: KeyManager::Customer,
         rotation: None,
         policy: None,
+        role: (scope == KeyScope::MultiRegion).then_some(RegionRole::Primary),
+        pending_window_days: None,
     }
 }
 
@@ -235,7 +242,7 @@ impl Decode for DescribeKey {
 impl Request for DescribeKey {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.key_id, Form::Any)?;
-        Reply::answer(&Described { key_metadata: KeyMetadata::of(key, cx.ring.namespace()) })
+        Reply::answer(&Described { key_metadata: KeyMetadata::of(cx.ring, key) })
     }
 }
 
@@ -243,94 +250,6 @@ impl Request for DescribeKey {
 #[serde(rename_all = "PascalCase")]
 struct Described {
     key_metadata: KeyMetadata,
-}
-
-/// What CreateKey and DescribeKey answer (AWS KMS API, KeyMetadata).
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct KeyMetadata {
-    #[serde(rename = "AWSAccountId")]
-    account: String,
-    key_id: String,
-    arn: String,
-    creation_date: f64,
-    enabled: bool,
-    description: String,
-    key_usage: &'static str,
-    key_state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deletion_date: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    valid_to: Option<f64>,
-    origin: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expiration_model: Option<&'static str>,
-    key_manager: &'static str,
-    customer_master_key_spec: &'static str,
-    key_spec: &'static str,
-    #[serde(flatten)]
-    algorithms: Algorithms,
-    multi_region: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current_key_material_id: Option<String>,
-}
-
-/// The algorithms of a key, by its usage: one of the lists has some.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Algorithms {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    encryption_algorithms: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    signing_algorithms: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    key_agreement_algorithms: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mac_algorithms: Vec<&'static str>,
-}
-
-impl Algorithms {
-    pub fn of(record: &KeyRecord) -> Self {
-        let (spec, usage) = (record.spec, record.usage);
-        let encryption = spec.encryption_algorithms().iter().map(|algorithm| algorithm.name());
-        let signing = spec.signing_algorithms().iter().map(|algorithm| algorithm.name());
-        let agreement = spec.key_agreement_algorithms().iter().map(|algorithm| algorithm.name());
-        let mac = spec.mac_algorithms().iter().map(|algorithm| algorithm.name());
-        Self {
-            encryption_algorithms: encryption.filter(|_| usage == KeyUsage::EncryptDecrypt).collect(),
-            signing_algorithms: signing.filter(|_| usage == KeyUsage::SignVerify).collect(),
-            key_agreement_algorithms: agreement.filter(|_| usage == KeyUsage::KeyAgreement).collect(),
-            mac_algorithms: mac.filter(|_| usage == KeyUsage::GenerateVerifyMac).collect(),
-        }
-    }
-}
-
-impl KeyMetadata {
-    fn of(key: &Key, namespace: &Namespace) -> Self {
-        let record = &key.record;
-        // Other keys have one material for ever, which AWS KMS does not name here.
-        let current = key.current().filter(|_| record.spec.kind() == KeyKind::Symmetric);
-        Self {
-            account: namespace.account.clone(),
-            key_id: record.id.to_string(),
-            arn: namespace.key_arn(record.id).to_string(),
-            creation_date: record.created.as_seconds_f64(),
-            enabled: record.state == KeyState::Enabled,
-            description: record.description.clone(),
-            key_usage: record.usage.name(),
-            key_state: record.state.name(),
-            deletion_date: record.deletion_date.map(Timestamp::as_seconds_f64),
-            valid_to: key.expiry().map(Timestamp::as_seconds_f64),
-            origin: record.origin.name(),
-            expiration_model: import::key_expiration_model(key),
-            key_manager: record.manager.name(),
-            customer_master_key_spec: record.spec.name(),
-            key_spec: record.spec.name(),
-            algorithms: Algorithms::of(record),
-            multi_region: false,
-            current_key_material_id: current.map(|material| material.id.to_string()),
-        }
-    }
 }
 
 #[derive(Debug)]

@@ -11,6 +11,8 @@ mod import;
 mod keys;
 mod life;
 mod macs;
+mod metadata;
+mod multi_region;
 mod opening;
 mod policies;
 mod rotation;
@@ -126,6 +128,10 @@ pub(super) fn check(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(),
     let (state, origin) = (key.record.state, key.record.origin);
     let in_state = |error| Err(KmsError::new(error, format!("{arn} {}", state.predicate())));
     match permit(operation, state, key.record.spec.kind(), origin) {
+        Permit::Allowed if !operation.is_for(key.record.role) => Err(KmsError::new(
+            AwsError::UnsupportedOperation,
+            format!("{arn} is not a multi-region primary key."),
+        )),
         Permit::Allowed => check_usage(operation, key, arn),
         Permit::Disabled => in_state(AwsError::Disabled),
         Permit::InvalidState if operation == Operation::CancelKeyDeletion => {
@@ -208,6 +214,8 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::UpdateAlias => read::<aliases::UpdateAlias>(fields),
         Operation::DeleteAlias => read::<aliases::DeleteAlias>(fields),
         Operation::ListAliases => read::<aliases::ListAliases>(fields),
+        Operation::ReplicateKey => read::<multi_region::ReplicateKey>(fields),
+        Operation::UpdatePrimaryRegion => read::<multi_region::UpdatePrimaryRegion>(fields),
         Operation::EnableKey => read::<life::EnableKey>(fields),
         Operation::DisableKey => read::<life::DisableKey>(fields),
         Operation::ScheduleKeyDeletion => read::<life::ScheduleKeyDeletion>(fields),

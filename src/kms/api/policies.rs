@@ -11,8 +11,8 @@ use crate::kms::key::{Key, KeyRecord};
 use crate::kms::page::PageRequest;
 use crate::kms::policy::{self, Policy};
 use crate::kms::reference::Form;
-use crate::kms::ring::Change;
-use crate::kms::{AwsError, KeyChange, KmsError};
+use crate::kms::ring::{Change, Keyring};
+use crate::kms::{AwsError, Caller, KeyChange, KmsError};
 
 /// The one name that a key's policy has.
 const DEFAULT: &str = "default";
@@ -46,7 +46,12 @@ pub(super) fn parse(text: &str) -> Result<Arc<Policy>, KmsError> {
 
 /// Refuses a policy that would not let the caller replace it again (rule POL-4). `key` has that policy already.
 pub(super) fn check_lockout(cx: &Context<'_>, key: &Key) -> Result<(), KmsError> {
-    access::authorize(cx.ring, cx.caller, key, Act::put_policy(false)).map_err(|_| {
+    check_lockout_in(cx.ring, cx.caller, key)
+}
+
+/// The same of a key that `ring`, of its region, has or is to have.
+pub(super) fn check_lockout_in(ring: &Keyring, caller: &Caller, key: &Key) -> Result<(), KmsError> {
+    access::authorize(ring, caller, key, Act::put_policy(false)).map_err(|_| {
         KmsError::new(
             AwsError::MalformedPolicyDocument,
             "The new key policy will not allow you to update the key policy in the future.",

@@ -7,12 +7,13 @@ use serde::Serialize;
 use super::{Context, Decode, Reply, Request, import, json};
 use crate::clock::Timestamp;
 use crate::kms::due::{self, Happening};
+use crate::kms::error::Cause;
 use crate::kms::fields::Fields;
 use crate::kms::key::{Key, KeyRecord, MaterialRecord, RotationKind, RotationSchedule};
 use crate::kms::page::PageRequest;
 use crate::kms::reference::Form;
-use crate::kms::ring::Change;
-use crate::kms::state::{KeyState, Origin};
+use crate::kms::ring::{Change, Keyring};
+use crate::kms::state::Origin;
 use crate::kms::{AwsError, KmsError};
 
 /// Rotations on demand in a key's life (rule ROT-6).
@@ -62,11 +63,34 @@ impl Request for RotateKeyOnDemand {
                 ),
             ));
         }
-        let Happening { event, changes } =
-            due::rotation(cx.ring, key, RotationKind::OnDemand, cx.now, cx.sealer);
+        check_imported_everywhere(cx, key)?;
+        let Happening { events, changes } =
+            due::rotation(cx.ring, key.record.id, RotationKind::OnDemand, cx.now, cx.sealer)
+                .ok_or_else(|| KmsError::failed(Cause::Store, format!("{arn} has no primary")))?;
         let output = Some(json(&Rotated { key_id: arn.to_string() })?);
-        Ok(Reply { output, changes, events: vec![event], notice: None })
+        Ok(Reply { output, changes, events, notice: None })
     }
+}
+
+/// New material is imported into every one of the related keys before it becomes current in any (AWS KMS API, RotateKeyOnDemand).
+fn check_imported_everywhere(cx: &Context<'_>, key: &Key) -> Result<(), KmsError> {
+    let Some(pending) = key.pending().filter(|pending| !is_everywhere(cx.ring, key, pending)) else {
+        return Ok(());
+    };
+    Err(KmsError::new(
+        AwsError::InvalidState,
+        format!(
+            "The key material (id: {}) pending rotation is not imported into all multi-Region keys related to {}.",
+            pending.id,
+            cx.arn(key)
+        ),
+    ))
+}
+
+/// Whether each of the keys related to `key` has the bytes of `material`.
+fn is_everywhere(ring: &Keyring, key: &Key, material: &MaterialRecord) -> bool {
+    let mut related = ring.related(key.record.id).into_values();
+    related.all(|key| key.material(material.id).is_some_and(|known| known.sealed.is_some()))
 }
 
 #[derive(Debug, Serialize)]
@@ -100,7 +124,7 @@ impl Request for EnableKeyRotation {
         let key = cx.key(&self.key_id, Form::IdOrArn)?;
         let known = key.record.rotation.filter(|schedule| schedule.period_days == self.period_days);
         let rotation = known.unwrap_or_else(|| RotationSchedule::from(cx.trusted, self.period_days));
-        Ok(schedule(key, Some(rotation)))
+        Ok(schedule(cx, key, Some(rotation)))
     }
 }
 
@@ -115,14 +139,22 @@ impl Decode for DisableKeyRotation {
 
 impl Request for DisableKeyRotation {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        Ok(schedule(cx.key(&self.0, Form::IdOrArn)?, None))
+        Ok(schedule(cx, cx.key(&self.0, Form::IdOrArn)?, None))
     }
 }
 
-/// Gives `key` another schedule, or none.
-fn schedule(key: &Key, rotation: Option<RotationSchedule>) -> Reply {
-    let record = KeyRecord { rotation, ..key.record.clone() };
-    Reply::change((record != key.record).then_some(Change::PutKey(record)).into_iter().collect())
+/// Gives `key`, and with it its replicas, another schedule, or none.
+fn schedule(cx: &Context<'_>, key: &Key, rotation: Option<RotationSchedule>) -> Reply {
+    if key.record.rotation == rotation {
+        return Reply::default();
+    }
+    let related = cx.ring.related(key.record.id).into_iter();
+    let changes = related.map(|(region, key)| {
+        let record = KeyRecord { rotation, ..key.record.clone() };
+        cx.ring.change_in(region, Change::PutKey(record))
+    });
+    let events = due::synchronizations(cx.ring, key.record.id);
+    Reply { events, ..Reply::change(changes.collect()) }
 }
 
 #[derive(Debug)]
@@ -149,7 +181,8 @@ impl Request for ListKeyRotations {
         let listed = key.materials.iter().filter(|material| self.all_material || material.rotation.is_some());
         // Zero-padded, so that the order of the markers is the order of the versions.
         let page = self.page.cut("rotations", listed, |material| format!("{:010}", material.version))?;
-        let rotations = page.items.into_iter().map(|material| ListedRotation::of(key, material)).collect();
+        let rotations =
+            page.items.into_iter().map(|material| ListedRotation::of(cx.ring, key, material)).collect();
         Reply::answer(&RotationList {
             rotations,
             truncated: page.next_marker.is_some(),
@@ -188,7 +221,7 @@ struct ListedRotation {
 }
 
 impl ListedRotation {
-    fn of(key: &Key, material: &MaterialRecord) -> Self {
+    fn of(ring: &Keyring, key: &Key, material: &MaterialRecord) -> Self {
         let is_current = key.current().is_some_and(|current| current.id == material.id);
         let description = material.imported.as_ref().map(|imported| imported.description.clone());
         Self {
@@ -197,6 +230,7 @@ impl ListedRotation {
             key_material_description: description.filter(|text| !text.is_empty()),
             import_state: import::import_state(material),
             key_material_state: match (material.is_pending(), is_current) {
+                (true, _) if !is_ready(ring, key, material) => "PENDING_MULTI_REGION_IMPORT_AND_ROTATION",
                 (true, _) => "PENDING_ROTATION",
                 (false, true) => "CURRENT",
                 (false, false) => "NON_CURRENT",
@@ -207,6 +241,11 @@ impl ListedRotation {
             rotation_type: material.rotation.map(|(kind, _)| kind.name()),
         }
     }
+}
+
+/// Whether nothing is left to be imported before a rotation: for a primary in any of the related keys, for a replica in itself.
+fn is_ready(ring: &Keyring, key: &Key, material: &MaterialRecord) -> bool {
+    material.sealed.is_some() && (key.record.is_replica() || is_everywhere(ring, key, material))
 }
 
 #[derive(Debug)]
@@ -240,7 +279,7 @@ struct RotationStatus {
 impl RotationStatus {
     fn of(key: &Key) -> Self {
         // A key pending deletion does not rotate, and says so; what it said before is true again after a cancellation (ROT-3).
-        let answers = key.record.state != KeyState::PendingDeletion;
+        let answers = !key.record.state.is_pending_deletion();
         let schedule = key.record.rotation.filter(|_| answers);
         Self {
             key_rotation_enabled: schedule.is_some(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::crypto::incompatible;
-use super::keys::Algorithms;
+use super::metadata::Algorithms;
 use super::opening::private_key;
 use super::{Context, Decode, Reply, Request, would_succeed};
 use crate::crypto::agree;

@@ -106,10 +106,14 @@ impl Request for ListResourceTags {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
         let key = cx.key(&self.key_id, Form::IdOrArn)?;
         let page = self.page.cut("tags", key.tags.iter(), |(tag, _)| (*tag).clone())?;
-        let tags =
-            page.items.iter().map(|(tag, value)| ListedTag { tag_key: tag, tag_value: value }).collect();
+        let tags = listed(page.items);
         Reply::answer(&TagList { tags, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
     }
+}
+
+/// Tags as they are answered.
+pub(super) fn listed<'t>(tags: impl IntoIterator<Item = (&'t String, &'t String)>) -> Vec<ListedTag<'t>> {
+    tags.into_iter().map(|(tag, value)| ListedTag { tag_key: tag, tag_value: value }).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -123,7 +127,7 @@ struct TagList<'t> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ListedTag<'t> {
+pub(super) struct ListedTag<'t> {
     tag_key: &'t str,
     tag_value: &'t str,
 }

@@ -34,10 +34,12 @@ impl Kms {
             if ring.alias(alias).is_some() {
                 return Ok(Vec::new());
             }
-            let Happening { event, changes } =
+            let Happening { events, changes } =
                 api::managed_key(ring, alias.clone(), self.now(ring), &self.sealer);
-            self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
-            recorded.push(event);
+            for event in events {
+                self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
+                recorded.push(event);
+            }
             Ok(changes)
         });
         outcome.map(drop).or_else(|error| {

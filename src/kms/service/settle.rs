@@ -65,9 +65,11 @@ impl Kms {
             if look.is_news || !happenings.is_empty() {
                 changes.push(self.seen(ring, look)?);
             }
-            for (_, Happening { event, changes: brought }) in happenings {
-                self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
-                recorded.push(event);
+            for (_, Happening { events, changes: brought }) in happenings {
+                for event in events {
+                    self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
+                    recorded.push(event);
+                }
                 changes.extend(brought);
             }
             Ok(changes)

@@ -54,6 +54,8 @@ const fn event_words(event: Event) -> &'static str {
         Event::Enable => "EnableKey",
         Event::Disable => "DisableKey",
         Event::ScheduleDeletion => "ScheduleKeyDeletion",
+        Event::ScheduleDeletionWithReplicas => "ScheduleKeyDeletion of a primary with replicas",
+        Event::LastReplicaGone => "its last replica is gone",
         Event::CancelDeletion => "CancelKeyDeletion, material complete",
         Event::CancelDeletionWithoutMaterial => "CancelKeyDeletion, material missing",
         Event::MaterialComplete => "import completes the material",
@@ -146,8 +148,9 @@ fn the_transition_table_is_the_documented_one() {
     assert_documented(&table);
 }
 
-/// Operations, the keys, the cells of the four states that the rule names, the cell of Unavailable.
-type Rule = (&'static [&'static str], Of, [&'static str; 4], &'static str);
+/// Operations, the keys, the cells of the four states that the rule names, and those of Unavailable, Creating, Updating and
+/// PendingReplicaDeletion.
+type Rule = (&'static [&'static str], Of, [&'static str; 4], [&'static str; 4]);
 
 /// Which keys a rule is of: kinds (`None`: every one) and origin (`None`: both).
 type Of = (Option<&'static [KeyKind]>, Option<Origin>);
@@ -157,48 +160,58 @@ const MADE: Of = (None, Some(Origin::AwsKms));
 const IMPORTED: Of = (None, Some(Origin::External));
 const OTHERS: &[KeyKind] = &[KeyKind::Asymmetric, KeyKind::Hmac];
 
-/// The table of rule ST-1, row by row as the rule has it. The rule says nothing of Unavailable; AWS's own table does.
+/// The table of rule ST-1, row by row as the rule has it. The rule says nothing of the other four; AWS's own table does.
 /// `-` is a cell that no key can be in: only an EXTERNAL key is ever pending import. What the rule says of symmetric keys alone, AWS's own
 /// table and what was recorded of it say of others.
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
     (&["Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair",
        "GenerateDataKeyPairWithoutPlaintext", "Sign", "Verify", "GenerateMac", "VerifyMac", "DeriveSharedSecret"], EVERY,
-        ["ok", "disabled", "invalid", "invalid"], "invalid"),
-    (&["GetPublicKey"], (Some(&[KeyKind::Asymmetric]), None), ["ok", "disabled", "invalid", "invalid"], "invalid"),
+        ["ok", "disabled", "invalid", "invalid"], ["invalid", "invalid", "ok", "invalid"]),
+    (&["GetPublicKey"], (Some(&[KeyKind::Asymmetric]), None),
+        ["ok", "disabled", "invalid", "invalid"], ["invalid", "invalid", "ok", "invalid"]),
     (&["GetPublicKey"], (Some(&[KeyKind::Symmetric, KeyKind::Hmac]), None),
-        ["kind", "kind", "kind", "kind"], "kind"),
-    (&["CreateGrant"], EVERY, ["ok", "disabled", "invalid", "invalid"], "ok"),
+        ["kind", "kind", "kind", "kind"], ["kind", "kind", "kind", "kind"]),
+    (&["CreateGrant"], EVERY, ["ok", "disabled", "invalid", "invalid"], ["ok", "invalid", "ok", "invalid"]),
     (&["DescribeKey", "ListAliases", "ListGrants", "GetKeyPolicy", "PutKeyPolicy", "ListKeyPolicies", "ListResourceTags",
        "RetireGrant", "RevokeGrant", "DeleteAlias"], EVERY,
-        ["ok", "ok", "ok", "ok"], "ok"),
-    (&["EnableKey", "DisableKey"], EVERY, ["ok", "ok", "invalid", "invalid"], "ok"),
+        ["ok", "ok", "ok", "ok"], ["ok", "ok", "ok", "ok"]),
+    (&["EnableKey", "DisableKey"], EVERY, ["ok", "ok", "invalid", "invalid"], ["ok", "invalid", "invalid", "invalid"]),
     (&["EnableKeyRotation"], (Some(&[KeyKind::Symmetric]), Some(Origin::AwsKms)),
-        ["ok", "disabled", "invalid", "-"], "unsupported"),
-    (&["EnableKeyRotation"], (Some(OTHERS), Some(Origin::AwsKms)), ["kind", "disabled", "invalid", "-"], "unsupported"),
-    (&["DisableKeyRotation"], MADE, ["ok", "disabled", "invalid", "-"], "unsupported"),
+        ["ok", "disabled", "invalid", "-"], ["unsupported", "invalid", "ok", "invalid"]),
+    (&["EnableKeyRotation"], (Some(OTHERS), Some(Origin::AwsKms)),
+        ["kind", "disabled", "invalid", "-"], ["unsupported", "invalid", "kind", "invalid"]),
+    (&["DisableKeyRotation"], MADE, ["ok", "disabled", "invalid", "-"], ["unsupported", "invalid", "ok", "invalid"]),
     (&["EnableKeyRotation", "DisableKeyRotation"], IMPORTED,
-        ["unsupported", "unsupported", "unsupported", "unsupported"], "unsupported"),
+        ["unsupported", "unsupported", "unsupported", "unsupported"],
+        ["unsupported", "unsupported", "unsupported", "unsupported"]),
     (&["RotateKeyOnDemand"], (Some(&[KeyKind::Symmetric]), None),
-        ["ok", "disabled", "invalid", "invalid"], "unsupported"),
-    (&["RotateKeyOnDemand"], (Some(OTHERS), None), ["kind", "disabled", "invalid", "invalid"], "unsupported"),
-    (&["GetKeyRotationStatus"], EVERY, ["ok", "ok", "ok", "unsupported"], "unsupported"),
-    (&["ListKeyRotations", "GetKeyLastUsage"], EVERY, ["ok", "ok", "ok", "ok"], "ok"),
-    (&["UpdateAlias"], EVERY, ["ok", "ok", "invalid", "ok"], "ok"),
+        ["ok", "disabled", "invalid", "invalid"], ["unsupported", "invalid", "invalid", "invalid"]),
+    (&["RotateKeyOnDemand"], (Some(OTHERS), None),
+        ["kind", "disabled", "invalid", "invalid"], ["unsupported", "invalid", "invalid", "invalid"]),
+    (&["GetKeyRotationStatus"], EVERY, ["ok", "ok", "ok", "unsupported"], ["unsupported", "ok", "ok", "ok"]),
+    (&["ListKeyRotations", "GetKeyLastUsage"], EVERY, ["ok", "ok", "ok", "ok"], ["ok", "ok", "ok", "ok"]),
+    (&["UpdateAlias"], EVERY, ["ok", "ok", "invalid", "ok"], ["ok", "ok", "ok", "invalid"]),
     (&["CreateAlias", "TagResource", "UntagResource", "UpdateKeyDescription"], EVERY,
-        ["ok", "ok", "invalid", "ok"], "ok"),
-    (&["ScheduleKeyDeletion"], EVERY, ["ok", "ok", "invalid", "ok"], "ok"),
-    (&["CancelKeyDeletion"], EVERY, ["invalid", "invalid", "ok", "invalid"], "invalid"),
+        ["ok", "ok", "invalid", "ok"], ["ok", "ok", "ok", "invalid"]),
+    (&["ScheduleKeyDeletion"], EVERY, ["ok", "ok", "invalid", "ok"], ["ok", "ok", "invalid", "invalid"]),
+    (&["CancelKeyDeletion"], EVERY, ["invalid", "invalid", "ok", "invalid"], ["invalid", "invalid", "invalid", "ok"]),
     (&["GetParametersForImport", "ImportKeyMaterial"], MADE,
-        ["unsupported", "unsupported", "invalid", "-"], "unsupported"),
-    (&["GetParametersForImport", "ImportKeyMaterial"], IMPORTED,
-        ["ok", "ok", "invalid", "ok"], "unsupported"),
+        ["unsupported", "unsupported", "invalid", "-"], ["unsupported", "unsupported", "unsupported", "invalid"]),
+    (&["GetParametersForImport"], IMPORTED,
+        ["ok", "ok", "invalid", "ok"], ["unsupported", "invalid", "invalid", "invalid"]),
+    (&["ImportKeyMaterial"], IMPORTED,
+        ["ok", "ok", "invalid", "ok"], ["unsupported", "invalid", "ok", "invalid"]),
     (&["DeleteImportedKeyMaterial"], MADE,
-        ["unsupported", "unsupported", "unsupported", "-"], "unsupported"),
+        ["unsupported", "unsupported", "unsupported", "-"],
+        ["unsupported", "unsupported", "unsupported", "unsupported"]),
     (&["DeleteImportedKeyMaterial"], IMPORTED,
-        ["ok", "ok", "ok", "ok"], "unsupported"),
+        ["ok", "ok", "ok", "ok"], ["unsupported", "invalid", "invalid", "ok"]),
+    (&["ReplicateKey"], EVERY, ["ok", "disabled", "invalid", "invalid"], ["invalid", "invalid", "invalid", "invalid"]),
+    (&["UpdatePrimaryRegion"], EVERY, ["ok", "disabled", "invalid", "invalid"], ["invalid", "invalid", "ok", "invalid"]),
     // Operations that name no key.
-    (&["CreateKey", "ListKeys", "ListRetirableGrants", "GenerateRandom"], EVERY, ["ok", "ok", "ok", "ok"], "ok"),
+    (&["CreateKey", "ListKeys", "ListRetirableGrants", "GenerateRandom"], EVERY,
+        ["ok", "ok", "ok", "ok"], ["ok", "ok", "ok", "ok"]),
 ];
 
 #[test]
@@ -211,7 +224,7 @@ fn st_1_every_cell_of_the_permit_table_is_as_the_rule_says() {
         Permit::WrongKind => "kind",
     };
     let mut ruled = std::collections::BTreeSet::new();
-    for (operations, (kinds, origin), cells, unavailable) in RULES {
+    for (operations, (kinds, origin), cells, others) in RULES {
         let applies = |(kind, of): &(KeyKind, Origin)| {
             kinds.is_none_or(|kinds| kinds.contains(kind)) && origin.is_none_or(|origin| origin == *of)
         };
@@ -219,7 +232,7 @@ fn st_1_every_cell_of_the_permit_table_is_as_the_rule_says() {
             let operation = Operation::from_name(name).unwrap_or_else(|| panic!("{name} is an operation"));
             for (kind, origin) in KEYS.into_iter().filter(applies) {
                 assert!(ruled.insert((operation, kind, origin.name())), "{name} is ruled on twice");
-                for (state, expected) in KeyState::ALL.into_iter().zip(cells.iter().chain([unavailable])) {
+                for (state, expected) in KeyState::ALL.into_iter().zip(cells.iter().chain(others)) {
                     let found = word(permit(operation, state, kind, origin));
                     assert!(
                         *expected == "-" || *expected == found,
@@ -276,12 +289,12 @@ fn what_the_permit_table_allows_the_transition_table_carries_out() {
 }
 
 #[test]
-fn only_an_enabled_key_is_usable_for_files() {
+fn only_an_enabled_key_is_usable_for_files_or_one_that_changes_places_with_its_primary() {
     for state in KeyState::ALL {
         let permits = permit(Operation::GenerateDataKey, state, KeyKind::Symmetric, Origin::AwsKms);
         let encrypts = permits == Permit::Allowed;
         assert_eq!(state.usability() == Usability::Usable, encrypts, "{}", state.name());
-        assert_eq!(encrypts, state == KeyState::Enabled);
+        assert_eq!(encrypts, matches!(state, KeyState::Enabled | KeyState::Updating));
     }
 }
 
@@ -289,6 +302,9 @@ fn only_an_enabled_key_is_usable_for_files() {
 fn del_3_no_event_leads_out_of_a_waiting_period_but_its_end_and_its_cancelling() {
     for event in Event::ALL {
         let led = next(KeyState::PendingDeletion, event);
+        let waits = next(KeyState::PendingReplicaDeletion, event);
+        let can_come = event != Event::DeletionDue && event != Event::LastReplicaGone;
+        assert!(!can_come || matches!(waits, Next::Refused) == matches!(led, Next::Refused), "{event:?}");
         let ends = matches!(
             event,
             Event::CancelDeletion | Event::CancelDeletionWithoutMaterial | Event::DeletionDue

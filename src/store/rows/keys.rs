@@ -7,9 +7,10 @@ use rusqlite::types::Value;
 use super::{Row, integer, optional, text, time};
 use crate::clock::Timestamp;
 use crate::datakey::KeyArn;
-use crate::kms::id::{AliasName, KeyId, MaterialId};
+use crate::kms::id::{AliasName, KeyId, KeyScope, MaterialId};
 use crate::kms::key::{
-    AliasRecord, Imported, KeyManager, KeyRecord, MaterialRecord, RotationKind, RotationSchedule, Tombstone,
+    AliasRecord, Imported, KeyManager, KeyRecord, MaterialRecord, RegionRole, RotationKind, RotationSchedule,
+    Tombstone,
 };
 use crate::kms::material::SealedMaterial;
 use crate::kms::policy::Policy;
@@ -33,16 +34,36 @@ pub fn key_row(key: &KeyRecord) -> Row {
         // So is a symmetric key for encryption.
         (key.spec != KeySpec::SymmetricDefault).then(|| key.spec.name().to_owned()).into(),
         (key.spec != KeySpec::SymmetricDefault).then(|| key.usage.name().to_owned()).into(),
+        key.role.map(|role| role.name().to_owned()).into(),
+        key.pending_window_days.map(i64::from).into(),
     ]
 }
 
 /// The CMK of a row; `None` where the row is not one that [`key_row`] writes.
 pub fn key_record(row: &Row) -> Option<KeyRecord> {
-    let [id, state, origin, description, created, deletion_date, manager, period, next, policy, spec, usage] =
-        row.as_slice()
+    let [
+        id,
+        state,
+        origin,
+        description,
+        created,
+        deletion_date,
+        manager,
+        period,
+        next,
+        policy,
+        spec,
+        usage,
+        role,
+        window,
+    ] = row.as_slice()
     else {
         return None;
     };
+    let (id, role) = (KeyId::parse(text(id)?)?, optional(role, |value| RegionRole::from_name(text(value)?))?);
+    if role.is_some() != (id.scope() == KeyScope::MultiRegion) {
+        return None;
+    }
     let (spec, usage) = kind(spec, usage)?;
     let manager = match optional(manager, |value| KeyManager::from_name(text(value)?))? {
         None => KeyManager::Customer,
@@ -58,9 +79,13 @@ pub fn key_record(row: &Row) -> Option<KeyRecord> {
     };
     let state = KeyState::from_name(text(state)?)?;
     let deletion_date = optional(deletion_date, time)?;
-    // The one state is the truth; the date belongs to it and must not tell another story (rule ST-2).
-    (deletion_date.is_some() == (state == KeyState::PendingDeletion)).then_some(KeyRecord {
-        id: KeyId::parse(text(id)?)?,
+    let pending_window_days = optional(window, |value| u32::try_from(integer(value)?).ok())?;
+    // The one state is the truth; what belongs to it must not tell another story (rule ST-2).
+    let tells_its_state = deletion_date.is_some() == (state == KeyState::PendingDeletion)
+        && pending_window_days.is_some() == (state == KeyState::PendingReplicaDeletion);
+    let can_wait_for_replicas = pending_window_days.is_none() || role == Some(RegionRole::Primary);
+    (tells_its_state && can_wait_for_replicas).then_some(KeyRecord {
+        id,
         state,
         origin: Origin::from_name(text(origin)?)?,
         description: text(description)?.to_owned(),
@@ -71,6 +96,8 @@ pub fn key_record(row: &Row) -> Option<KeyRecord> {
         policy: optional(policy, |value| Policy::parse(text(value)?).ok())?.map(Arc::new),
         spec,
         usage,
+        role,
+        pending_window_days,
     })
 }
 

@@ -1,11 +1,13 @@
 //! Regions in the database: each is a key store of its own to the key service, and all of them are one database.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Loaded, SqliteStore, UpdateError, failure};
 use crate::kms::KmsError;
 use crate::kms::error::Cause;
-use crate::kms::ring::{Decision, KeyStore, Keyring, StoreFailure};
+use crate::kms::related::RelatedKeys;
+use crate::kms::ring::{Change, Decision, KeyStore, Keyring, StoreFailure};
 use crate::store::HomeError;
 
 impl Loaded {
@@ -30,6 +32,60 @@ impl Loaded {
             .filter(|other| !Arc::ptr_eq(other, &ring))
             .for_each(|other| Arc::make_mut(other).share(&ring));
         others.retain(|_, other| !other.is_without_keys());
+    }
+}
+
+impl Loaded {
+    /// The region that a change of a transaction in `region` is of, and the change itself.
+    pub(super) fn region_of<'c>(
+        &self,
+        region: Option<&'c str>,
+        change: &'c Change,
+    ) -> (Option<&'c str>, &'c Change) {
+        match change {
+            Change::In(there, change) => {
+                let is_own = *there == self.ring.namespace().region;
+                ((!is_own).then_some(there.as_str()), change)
+            }
+            _ => (region, change),
+        }
+    }
+
+    /// Tells the keyrings of all regions which keys are related.
+    fn relate(&mut self) {
+        let others = Arc::make_mut(&mut self.others);
+        let rings = [&*self.ring].into_iter().chain(others.values().map(|other| &**other));
+        let related = Arc::new(RelatedKeys::of_rings(rings));
+        Arc::make_mut(&mut self.ring).relate(related.clone());
+        others.values_mut().for_each(|other| Arc::make_mut(other).relate(related.clone()));
+    }
+}
+
+/// The keyrings that a transaction changes. What is the home's is changed in that of the transaction's own region alone.
+pub(super) struct Rings<'b> {
+    before: &'b Loaded,
+    region: Option<&'b str>,
+    changed: BTreeMap<Option<String>, Keyring>,
+}
+
+impl<'b> Rings<'b> {
+    pub(super) fn new(before: &'b Loaded, region: Option<&'b str>) -> Self {
+        Self { before, region, changed: BTreeMap::new() }
+    }
+
+    /// That of a region, to be changed.
+    pub(super) fn of(&mut self, region: Option<&str>) -> &mut Keyring {
+        let new = || (*self.before.ring_of(region)).clone();
+        self.changed.entry(region.map(str::to_owned)).or_insert_with(new)
+    }
+
+    /// Has `after` be what they became; the transaction's own comes last, since it has what is the home's.
+    pub(super) fn put_into(mut self, after: &mut Loaded) {
+        let own = self.changed.remove_entry(&self.region.map(str::to_owned));
+        for (region, ring) in self.changed.into_iter().chain(own) {
+            after.put_ring(region.as_deref(), Arc::new(ring));
+        }
+        after.relate();
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::kms::id::{KeyId, MaterialId};
+use crate::kms::id::{KeyId, KeyScope, MaterialId};
 use crate::kms::key::{KeyManager, KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use crate::kms::material::SealedMaterial;
 use crate::kms::ring::Change;
@@ -56,7 +56,7 @@ fn bytes<const N: usize>(state: &mut u64) -> [u8; N] {
 
 fn key(state: &mut u64) -> KeyRecord {
     KeyRecord {
-        id: KeyId::from_bytes(bytes(state)),
+        id: KeyId::from_bytes(KeyScope::SingleRegion, bytes(state)),
         state: KeyState::Enabled,
         origin: Origin::AwsKms,
         spec: KeySpec::SymmetricDefault,
@@ -67,6 +67,8 @@ fn key(state: &mut u64) -> KeyRecord {
         manager: KeyManager::Customer,
         rotation: None,
         policy: None,
+        role: None,
+        pending_window_days: None,
     }
 }
 
