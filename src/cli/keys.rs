@@ -16,7 +16,7 @@ use super::last_use::LastUse;
 use super::{done, home, print, print_json, table};
 use crate::datakey::KeyArn;
 use crate::kms::id::is_region;
-use crate::kms::key::{Key, KeyManager, Tombstone};
+use crate::kms::key::{Key, KeyManager, RegionRole, Tombstone};
 use crate::kms::ring::Keyring;
 use crate::kms::{KeySpec, KeyUsage};
 use crate::store::Home;
@@ -59,6 +59,12 @@ struct Listed {
     spec: Option<&'static str>,
     usage: Option<&'static str>,
     manager: Option<&'static str>,
+    /// `PRIMARY` or `REPLICA`; null for a single-Region key.
+    multi_region_key_type: Option<&'static str>,
+    /// Where its primary is.
+    primary_region: Option<String>,
+    /// Where its replicas are.
+    replica_regions: Vec<String>,
     version: Option<u32>,
     versions: usize,
     created: String,
@@ -198,6 +204,9 @@ fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, use
         spec: Some(record.spec.name()),
         usage: Some(record.usage.name()),
         manager: (record.manager == KeyManager::Aws).then(|| record.manager.name()),
+        multi_region_key_type: record.role.map(RegionRole::name),
+        primary_region: primary_region(ring, key),
+        replica_regions: replica_regions(ring, key),
         version: key.current().map(|material| material.version),
         versions: key.materials.len(),
         created: record.created.to_string(),
@@ -213,6 +222,16 @@ fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, use
     }
 }
 
+fn primary_region(ring: &Keyring, key: &Key) -> Option<String> {
+    key.record.role?;
+    ring.primary(key.record.id).map(|(region, _)| region.to_owned())
+}
+
+fn replica_regions(ring: &Keyring, key: &Key) -> Vec<String> {
+    let related = ring.related(key.record.id).into_iter();
+    related.filter(|(_, key)| key.record.is_replica()).map(|(region, _)| region.to_owned()).collect()
+}
+
 fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed {
     Listed {
         aliases: Vec::new(),
@@ -223,6 +242,9 @@ fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed 
         spec: None,
         usage: None,
         manager: None,
+        multi_region_key_type: None,
+        primary_region: None,
+        replica_regions: Vec::new(),
         version: None,
         versions: 0,
         created: tombstone.created.to_string(),
@@ -239,12 +261,13 @@ fn dead(tombstone: &Tombstone, counted: Option<Governed>, uses: Uses) -> Listed 
 }
 
 /// The columns.
-const HEAD: [&str; 11] = [
+const HEAD: [&str; 12] = [
     "ALIAS",
     "KEY ID",
     "STATE",
     "KIND",
     "ORIGIN",
+    "MULTI-REGION",
     "VERSION",
     "NEXT ROTATION",
     "ENDS",
@@ -255,6 +278,8 @@ const HEAD: [&str; 11] = [
 
 /// The column of kinds.
 const KIND: usize = 3;
+/// The column of related keys.
+const MULTI_REGION: usize = 5;
 
 fn people(keys: &[Listed], colours: bool) -> String {
     let or_dash =
@@ -268,6 +293,7 @@ fn people(keys: &[Listed], colours: bool) -> String {
             format!("{}{mark}", key.state),
             or_dash(kind(key)),
             or_dash(key.origin.map(str::to_owned)),
+            or_dash(related(key)),
             or_dash(key.version.map(|version| version.to_string())),
             or_dash(day(&key.next_rotation)),
             or_dash(day(&key.deletion_date).or_else(|| day(&key.expiry_date))),
@@ -278,6 +304,9 @@ fn people(keys: &[Listed], colours: bool) -> String {
     });
     let mut rows: Vec<Vec<String>> =
         std::iter::once(HEAD.map(str::to_owned)).chain(rows).map(Vec::from).collect();
+    if keys.iter().all(|key| key.multi_region_key_type.is_none()) {
+        rows.iter_mut().for_each(|row| drop(row.remove(MULTI_REGION)));
+    }
     if are_symmetric(keys) {
         rows.iter_mut().for_each(|row| drop(row.remove(KIND)));
     }
@@ -297,6 +326,15 @@ fn kind(key: &Listed) -> Option<String> {
     })
 }
 
+/// What a multi-Region key is among its related ones, and where the others are that matter to it.
+fn related(key: &Listed) -> Option<String> {
+    Some(match RegionRole::from_name(key.multi_region_key_type?)? {
+        RegionRole::Primary if key.replica_regions.is_empty() => "primary".to_owned(),
+        RegionRole::Primary => format!("primary, also {}", key.replica_regions.join(",")),
+        RegionRole::Replica => format!("replica of {}", key.primary_region.as_deref().unwrap_or("?")),
+    })
+}
+
 /// Whether all keys are of the one kind that files have: it is not told then.
 fn are_symmetric(keys: &[Listed]) -> bool {
     keys.iter().filter_map(|key| key.spec).all(|spec| spec == KeySpec::SymmetricDefault.name())
@@ -311,7 +349,7 @@ fn coloured(table: &str, keys: &[Listed]) -> String {
             Some(key) => {
                 let colour = match key.state.as_str() {
                     "Enabled" => 32,
-                    "PendingDeletion" | "Deleted" => 31,
+                    "PendingDeletion" | "PendingReplicaDeletion" | "Deleted" => 31,
                     _ => 33,
                 };
                 let at = line.find(&key.key_id).map_or(0, |at| at + key.key_id.len());

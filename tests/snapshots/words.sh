@@ -112,3 +112,8 @@ a_policy_for() {
     printf '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:%s"},"Action":[%s],"Resource":"*"}}' \
         "$who" "${actions#,}"
 }
+
+# The id of the only multi-Region key.
+mrk() {
+    kmsfs keys --json | grep -oE 'mrk-[0-9a-f]{32}' | head -n 1
+}

@@ -56,7 +56,9 @@ impl Kms {
                 let uid = rustix::process::geteuid().as_raw();
                 let caller = home.caller(uid, std::process::id(), Via::Cli);
                 let code = call(&kms, &caller, command, &arguments)?;
-                if code == exit::OK && command.operation == Operation::ScheduleKeyDeletion {
+                // Files have keys of the home's region.
+                let is_of_files = region == home.region();
+                if code == exit::OK && is_of_files && command.operation == Operation::ScheduleKeyDeletion {
                     warn_of_deletion(&home, &arguments);
                 }
                 Ok(code)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from . import keys
 from .errors import Refused
@@ -17,7 +18,7 @@ TABLES = {
     "slots": ["id", "kind", "parameters", "salt", "sealed", "made"],
     "keys": [
         *("id", "state", "origin", "description", "created", "deletion_date"),
-        *("manager", "rotation_period", "rotation_next", "policy", "spec", "usage"),
+        *("manager", "rotation_period", "rotation_next", "policy", "spec", "usage", "role", "pending_window"),
     ],
     "materials": [
         *("id", "key_id", "version", "rotation", "rotated", "sealed"),
@@ -33,8 +34,11 @@ TABLES = {
 }
 """The tables, each with its columns but for the MAC."""
 
-ADDED = {"slots": 1, "keys": 6, "materials": 4}
+ADDED = {"slots": 1, "keys": 8, "materials": 4}
 """How many columns a table has that its first version lacked: NULL in them is not part of what MACs cover."""
+
+MULTI_REGION = 2
+"""The scope of ids that related keys of several regions share."""
 
 Value = int | str | bytes | None
 
@@ -51,11 +55,12 @@ class Home:
         """The home's own id."""
         return next(value for name, value in self.rows["meta"] if name == "home")
 
-    def backing_key(self, key_id: bytes, material: bytes) -> bytes:
+    def backing_key(self, scope: int, key_id: bytes, material: bytes) -> bytes:
         """One of a CMK's backing keys, in whatever state that is: states are rules of the service, not of the format."""
         part = f"backing key {material.hex()}"
+        text = f"mrk-{key_id.hex()}" if scope == MULTI_REGION else str(UUID(bytes=key_id))
         for row_id, row_key, _, _, _, sealed, *_ in self.rows["materials"]:
-            if row_id == material.hex() and str(row_key).replace("-", "") == key_id.hex():
+            if row_id == material.hex() and row_key == text:
                 associated = b"kmsfs backing key v1" + key_id + material
                 key = _unseal(keys.hkdf(self.root, b"", b"kmsfs sealing 1"), _blob(sealed), associated, part)
                 naming = keys.hkdf(self.root, b"", b"kmsfs naming 1")
@@ -74,7 +79,7 @@ class HomeKeys:
 
     def data_key(self, slot: Slot) -> bytes:
         """Unwraps what the slot holds."""
-        key = self._home.backing_key(slot.wrapped[4:20], slot.wrapped[20:52])
+        key = self._home.backing_key(slot.wrapped[3], slot.wrapped[4:20], slot.wrapped[20:52])
         return BackingKey(key, self._volume_id).data_key(slot)
 
 

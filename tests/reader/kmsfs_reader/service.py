@@ -44,7 +44,7 @@ class BackingKey:
     def data_key(self, slot: Slot) -> bytes:
         """Unwraps what the slot holds."""
         part, blob = f"data key of {slot.name}", slot.wrapped
-        if blob[:4] != b"kms\x01" or len(blob) != WRAPPED_DATA_KEY:
+        if blob[:4] not in (b"kms\x01", b"kms\x02") or len(blob) != WRAPPED_DATA_KEY:
             raise Refused(part, "was not wrapped by the embedded key service")
         wrapping = hkdf(self._key, blob[52:68], b"kmsfs wrap v1" + blob[4:52])
         associated = blob[:52] + canonical(encryption_context(slot.file_id, self._volume_id))
