@@ -94,3 +94,79 @@ impl RelatedKeys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::kms::clock_guard::ClockRecord;
+    use crate::kms::id::Namespace;
+    use crate::kms::key::{KeyManager, KeyRecord, Tombstone};
+    use crate::kms::spec::{KeySpec, KeyUsage};
+    use crate::kms::state::{KeyState, Origin};
+
+    fn record(id: KeyId, role: RegionRole) -> KeyRecord {
+        KeyRecord {
+            id,
+            state: KeyState::Enabled,
+            origin: Origin::AwsKms,
+            spec: KeySpec::SymmetricDefault,
+            usage: KeyUsage::EncryptDecrypt,
+            description: String::new(),
+            created: Timestamp::from_millis(0),
+            deletion_date: None,
+            manager: KeyManager::Customer,
+            rotation: None,
+            policy: None,
+            role: Some(role),
+            pending_window_days: None,
+        }
+    }
+
+    fn ring(region: &str, keys: &[KeyRecord]) -> Keyring {
+        let namespace = Namespace { account: "000000000000".into(), region: region.into() };
+        let clock = ClockRecord { latest: Timestamp::from_millis(0), simulated_offset: None, anchor: None };
+        let mut ring = Keyring::new(namespace, clock);
+        keys.iter().for_each(|key| ring.apply(&Change::PutKey(key.clone())));
+        ring
+    }
+
+    #[test]
+    fn related_keys_have_one_primary_and_are_of_one_kind() {
+        use RegionRole::{Primary, Replica};
+        let id = KeyId::random(KeyScope::MultiRegion);
+        let of = |here: KeyRecord, there: KeyRecord| {
+            RelatedKeys::of_rings(&[ring("a", &[here]), ring("b", &[there])]).inconsistent()
+        };
+        assert_eq!(of(record(id, Primary), record(id, Replica)), None);
+        assert_eq!(of(record(id, Replica), record(id, Replica)), Some(id));
+        assert_eq!(of(record(id, Primary), record(id, Primary)), Some(id));
+        let other =
+            KeyRecord { spec: KeySpec::Hmac256, usage: KeyUsage::GenerateVerifyMac, ..record(id, Replica) };
+        assert_eq!(of(record(id, Primary), other), Some(id));
+        let imported = KeyRecord { origin: Origin::External, ..record(id, Replica) };
+        assert_eq!(of(record(id, Primary), imported), Some(id));
+    }
+
+    #[test]
+    fn a_keyring_sees_what_is_changed_in_another_region_and_its_own_key_as_it_is_now() {
+        use RegionRole::{Primary, Replica};
+        let id = KeyId::random(KeyScope::MultiRegion);
+        let rings = [ring("a", &[record(id, Primary)]), ring("b", &[record(id, Replica)])];
+        let [mut here, _] = rings.clone();
+        here.relate(RelatedKeys::of_rings(&rings).into());
+        let disabled = |role| KeyRecord { state: KeyState::Disabled, ..record(id, role) };
+        here.apply(&Change::PutKey(disabled(Primary)));
+        let states =
+            |ring: &Keyring| ring.related(id).values().map(|key| key.record.state).collect::<Vec<_>>();
+        assert_eq!(states(&here), [KeyState::Disabled, KeyState::Enabled]);
+        let change = here.change_in("b", Change::PutKey(disabled(Replica)));
+        here.apply(&change);
+        assert_eq!(states(&here), [KeyState::Disabled; 2]);
+        let time = Timestamp::from_millis(1);
+        let arn = here.namespace().key_arn_in("b", id);
+        let gone = Change::DestroyKey(Tombstone { key: id, arn, created: time, deleted: time });
+        here.apply(&here.change_in("b", gone));
+        assert!(!here.is_elsewhere(id) && here.tombstone(id).is_none());
+    }
+}

@@ -8,6 +8,7 @@ mod fixture;
 mod import;
 mod kms;
 mod kms_usage;
+mod multi_region;
 mod people;
 mod pty;
 mod setup;

@@ -91,7 +91,31 @@ schedule-key-deletion --key-id KEY --pending-window-in-days 7
 describe-key --key-id KEY
 cancel-key-deletion --key-id KEY
 describe-key --key-id KEY
+-replicate-key --key-id KEY --replica-region eu-west-1
+-update-primary-region --key-id KEY --primary-region eu-west-1
 create-key --origin EXTERNAL --description external --tags TagKey=a,TagValue=b
+describe-key --key-id MRK
+-replicate-key --key-id MRK --replica-region us-east-1
+-replicate-key --key-id MRK --replica-region Nowhere
+replicate-key --key-id MRK --replica-region eu-west-1 --description there --tags TagKey=a,TagValue=b --policy POLICY
+-replicate-key --key-id MRK --replica-region eu-west-1
+replicate-key --key-id MRK --replica-region eu-west-2
+describe-key --key-id MRK
+describe-key --key-id MRK --region eu-west-1
+-enable-key-rotation --key-id MRK --region eu-west-1
+enable-key-rotation --key-id MRK
+get-key-rotation-status --key-id MRK --region eu-west-1
+rotate-key-on-demand --key-id MRK
+list-key-rotations --key-id MRK --region eu-west-2
+-update-primary-region --key-id MRK --primary-region sa-east-1
+update-primary-region --key-id MRK --primary-region eu-west-1
+describe-key --key-id MRK
+-replicate-key --key-id MRK --replica-region eu-north-1
+schedule-key-deletion --key-id MRK --region eu-west-1 --pending-window-in-days 7
+describe-key --key-id MRK --region eu-west-1
+-encrypt --key-id MRK --region eu-west-1 --plaintext fileb://plain
+encrypt --key-id MRK --plaintext fileb://plain
+cancel-key-deletion --key-id MRK --region eu-west-1
 -create-key --origin NONSENSE
 -create-key --key-spec NONSENSE
 """
@@ -132,6 +156,7 @@ class Side:
     def __init__(self, name, home, run):
         self.name, self.home, self.run = name, home, run
         self.key, self.other = (self.made("create-key", "--description", "alike") for _ in range(2))
+        self.related = self.made("create-key", "--multi-region")
         self.directory = home.directory / name
         self.directory.mkdir()
         (self.directory / "plain").write_bytes(b"plain text")
@@ -146,11 +171,12 @@ class Side:
         return json.loads(out)["KeyMetadata"]
 
     def outcome(self, line):
-        places = {"KEY": self.key["KeyId"], "OTHER": self.other["KeyId"], "NAME": self.name, "POLICY": POLICY}
+        places = {"KEY": self.key["KeyId"], "OTHER": self.other["KeyId"], "MRK": self.related["KeyId"]}
+        places |= {"NAME": self.name, "POLICY": POLICY}
         words = [places.get(word, word) for word in line.lstrip("-").split(" ")]
         words = [word.replace("/NAME", f"/{self.name}").replace("fileb://", f"fileb://{self.directory}/") for word in words]
         code, out, err = self.run(words)
-        names = {"KEY": self.key["KeyId"], "OTHER": self.other["KeyId"], "NAME": self.name}
+        names = {"KEY": self.key["KeyId"], "OTHER": self.other["KeyId"], "MRK": self.related["KeyId"], "NAME": self.name}
         return Outcome(code, out, err, names)
 
 

@@ -356,6 +356,40 @@ def test_lists_have_pages(kms):
     assert kms.waiter_names == [], "there is none for KMS"
 
 
+def test_a_multi_region_key_lives_in_several_regions(home, kms):
+    made = kms.create_key(MultiRegion=True, Description="of several")["KeyMetadata"]
+    key, material = made["KeyId"], made["CurrentKeyMaterialId"]
+    assert re.fullmatch("mrk-[0-9a-f]{32}", key) and made["MultiRegion"] is True
+    here = {"Arn": made["Arn"], "Region": REGION}
+    assert made["MultiRegionConfiguration"] == {"MultiRegionKeyType": "PRIMARY", "PrimaryKey": here, "ReplicaKeys": []}
+    ireland = home.client(region="eu-west-1")
+    answer = kms.replicate_key(KeyId=key, ReplicaRegion="eu-west-1", Tags=[{"TagKey": "a", "TagValue": "b"}])
+    replica = answer["ReplicaKeyMetadata"]
+    assert replica["KeyState"] == "Creating" and answer["ReplicaTags"] == [{"TagKey": "a", "TagValue": "b"}]
+    there = {"Arn": made["Arn"].replace(REGION, "eu-west-1"), "Region": "eu-west-1"}
+    described = ireland.describe_key(KeyId=key)["KeyMetadata"]
+    assert described == {**replica, "KeyState": "Enabled", "Enabled": True}
+    assert described["MultiRegionConfiguration"] == {"MultiRegionKeyType": "REPLICA", "PrimaryKey": here, "ReplicaKeys": [there]}
+    with pytest.raises(kms.exceptions.AlreadyExistsException):
+        kms.replicate_key(KeyId=key, ReplicaRegion="eu-west-1")
+    with pytest.raises(ireland.exceptions.UnsupportedOperationException):
+        ireland.replicate_key(KeyId=key, ReplicaRegion="eu-west-2")
+    kms.rotate_key_on_demand(KeyId=key)
+    sealed = ireland.encrypt(KeyId=key, Plaintext=b"there", EncryptionContext={"a": "b"})["CiphertextBlob"]
+    opened = kms.decrypt(CiphertextBlob=sealed, EncryptionContext={"a": "b"})
+    assert opened["Plaintext"] == b"there" and opened["KeyId"] == made["Arn"] and opened["KeyMaterialId"] != material
+    kms.update_primary_region(KeyId=key, PrimaryRegion="eu-west-1")
+    moved = kms.describe_key(KeyId=key)["KeyMetadata"]["MultiRegionConfiguration"]
+    assert moved == {"MultiRegionKeyType": "REPLICA", "PrimaryKey": there, "ReplicaKeys": [here]}
+    answer = ireland.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert answer["KeyState"] == "PendingReplicaDeletion" and "DeletionDate" not in answer
+    assert ireland.describe_key(KeyId=key)["KeyMetadata"]["PendingDeletionWindowInDays"] == 7
+    with pytest.raises(ireland.exceptions.KMSInvalidStateException):
+        ireland.encrypt(KeyId=key, Plaintext=b"x")
+    ireland.cancel_key_deletion(KeyId=key)
+    assert state(ireland, made) == "Disabled" and state(kms, made) == "Enabled"
+
+
 def test_regions_have_keys_of_their_own(home, kms, key):
     there = home.client(region="eu-central-1")
     made = there.create_key()["KeyMetadata"]

@@ -16,6 +16,7 @@ mod keys;
 mod lifecycle;
 mod locks;
 mod maps;
+mod multi_region;
 mod names;
 mod nodes;
 mod policies;

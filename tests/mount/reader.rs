@@ -14,7 +14,7 @@ const SIZES: [usize; 14] = [
     1_000_000,
 ];
 
-fn reader(fixture: &Fixture) -> Reader {
+pub fn reader(fixture: &Fixture) -> Reader {
     Reader::start(&["--home", fixture.path("home").to_str().unwrap()])
 }
 

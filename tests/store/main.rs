@@ -13,5 +13,6 @@ mod keychain;
 mod older;
 mod processes;
 mod regions;
+mod related;
 mod rows;
 mod slots;
