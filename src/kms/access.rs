@@ -7,7 +7,7 @@
 
 use super::api::crypto::SYMMETRIC;
 use super::grant::GrantRecord;
-use super::key::Key;
+use super::key::{Key, RegionRole};
 pub use super::policy::Asked;
 use super::policy::{Ask, Context, Decision, Who};
 use super::ring::Keyring;
@@ -20,6 +20,7 @@ pub struct Act<'a> {
     action: &'static str,
     context: Context<'a>,
     bypasses_lockout_check: Option<bool>,
+    named_region: Option<&'a str>,
     asked: Asked,
 }
 
@@ -30,13 +31,25 @@ impl<'a> Act<'a> {
             action: operation.name(),
             context: Context::None,
             bypasses_lockout_check: None,
+            named_region: None,
             asked: Asked::NOTHING,
         }
     }
 
     /// A cryptographic operation, by the name of its permission.
     pub const fn with_context(action: &'static str, context: &'a EncryptionContext) -> Self {
-        Self { action, context: Context::Given(context), bypasses_lockout_check: None, asked: Asked::NOTHING }
+        Self {
+            action,
+            context: Context::Given(context),
+            bypasses_lockout_check: None,
+            named_region: None,
+            asked: Asked::NOTHING,
+        }
+    }
+
+    /// An operation that names a region beside the key's own.
+    pub const fn into_region(operation: Operation, region: &'a str) -> Self {
+        Self { named_region: Some(region), ..Self::of(operation) }
     }
 
     /// The same, where more of the request is known.
@@ -60,7 +73,7 @@ impl<'a> Act<'a> {
     }
 
     fn ask(self, ring: &'a Keyring, key: &Key, arn: &'a str, who: Who<'a>, for_file: bool) -> Ask<'a> {
-        let Self { action, context, bypasses_lockout_check, asked } = self;
+        let Self { action, context, bypasses_lockout_check, named_region, asked } = self;
         let region = &ring.namespace().region;
         let (key_spec, key_usage) = (key.record.spec.name(), key.record.usage.name());
         Ask {
@@ -69,10 +82,12 @@ impl<'a> Act<'a> {
             resource: arn,
             key_spec,
             key_usage,
+            key_role: key.record.role.map(RegionRole::name),
             region,
             for_file,
             context,
             bypasses_lockout_check,
+            named_region,
             asked,
         }
     }

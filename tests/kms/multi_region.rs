@@ -297,6 +297,50 @@ fn pol_1_to_replicate_needs_permission_on_the_primary_and_to_move_it_on_both() {
 }
 
 #[test]
+fn pol_3_conditions_look_at_the_role_of_a_key_and_at_the_region_that_is_named() {
+    let service = Service::new();
+    let key = primary(&service);
+    let root = json!({"AWS": "arn:aws:iam::000000000000:root"});
+    let policy_of = |deny: Value| {
+        let mut deny = deny;
+        deny["Effect"] = json!("Deny");
+        deny["Principal"] = json!("*");
+        deny["Resource"] = json!("*");
+        json!([{"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}, deny])
+    };
+    let not_there =
+        json!({"Action": "kms:ReplicateKey", "Condition": {"StringNotEquals": {"kms:ReplicaRegion": THERE}}});
+    service.put_policy(&key, policy_of(not_there));
+    let into = |region: &str| json!({"KeyId": key.id, "ReplicaRegion": region});
+    let refused = service.refusal("ReplicateKey", into(ELSEWHERE));
+    assert!(refused.starts_with("AccessDeniedException"), "{refused}");
+    service.ok("ReplicateKey", into(THERE));
+    let no_move = json!({"Action": "*", "Condition": {"StringEquals": {"kms:PrimaryRegion": THERE}}});
+    service.put_policy(&key, policy_of(no_move));
+    let refused = service.refusal("UpdatePrimaryRegion", json!({"KeyId": key.id, "PrimaryRegion": THERE}));
+    assert!(refused.starts_with("AccessDeniedException"), "{refused}");
+    service.ok("ReplicateKey", into(ELSEWHERE));
+    let encrypt = |region: &str| {
+        let request = json!({"KeyId": key.id, "Plaintext": "AA=="});
+        crate::fixture::call_in(&service.home, region, "Encrypt", request).is_ok()
+    };
+    let put = |region: &str, document: Value| {
+        service.ok_in(region, "PutKeyPolicy", json!({"KeyId": key.id, "Policy": policy(document)}));
+    };
+    let no_replica = json!({"Action": "kms:Encrypt", "Condition": {"StringEquals": {"kms:MultiRegionKeyType": "REPLICA"}}});
+    for region in [HERE, THERE] {
+        put(region, policy_of(no_replica.clone()));
+    }
+    assert_eq!((encrypt(HERE), encrypt(THERE)), (true, false));
+    let single = service.key();
+    let none = json!({"Action": "kms:Encrypt", "Condition": {"Bool": {"kms:MultiRegion": "true"}}});
+    service.put_policy(&single, policy_of(none.clone()));
+    service.encrypt(&single.id, b"x");
+    put(HERE, policy_of(none));
+    assert!(!encrypt(HERE));
+}
+
+#[test]
 fn a_replica_becomes_the_primary_and_the_primary_a_replica() {
     let service = Service::new();
     let key = primary(&service);

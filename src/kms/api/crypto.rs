@@ -45,7 +45,12 @@ pub(in crate::kms) fn seal<'k>(
     plaintext: &[u8],
 ) -> Result<(Vec<u8>, &'k Arc<MaterialRecord>), KmsError> {
     check_algorithm(key, SYMMETRIC)?;
-    if key.next_rotation().is_some_and(|date| date <= cx.trusted) {
+    // A replica is rotated with its primary.
+    let due = match key.record.is_replica() {
+        false => key.next_rotation(),
+        true => cx.ring.primary(key.record.id).and_then(|(_, primary)| primary.next_rotation()),
+    };
+    if due.is_some_and(|date| date <= cx.trusted) {
         let why = format!("{} is to be rotated before its next use, and that failed", cx.arn(key));
         return Err(KmsError::failed(Cause::Store, why));
     }

@@ -59,8 +59,9 @@ impl Decode for ReplicateKey {
 
 impl Request for ReplicateKey {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        let primary = cx.key(&self.key_id, Form::IdOrArn)?;
-        let (id, region) = (primary.record.id, self.region.as_str());
+        let region = self.region.as_str();
+        let primary = cx.key_for(&self.key_id, Form::IdOrArn, Act::into_region(cx.operation, region))?;
+        let id = primary.record.id;
         let arn = cx.ring.namespace().key_arn_in(region, id);
         if cx.ring.related(id).contains_key(region) {
             return Err(KmsError::new(AwsError::AlreadyExists, format!("{arn} already exists")));
@@ -162,8 +163,10 @@ impl Decode for UpdatePrimaryRegion {
 
 impl Request for UpdatePrimaryRegion {
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        let primary = cx.key(&self.key_id, Form::IdOrArn)?;
-        let (id, region) = (primary.record.id, self.region.as_str());
+        let region = self.region.as_str();
+        let act = Act::into_region(cx.operation, region);
+        let primary = cx.key_for(&self.key_id, Form::IdOrArn, act)?;
+        let id = primary.record.id;
         let arn = cx.ring.namespace().key_arn_in(region, id);
         let related = cx.ring.related(id);
         let replica = related
@@ -175,7 +178,7 @@ impl Request for UpdatePrimaryRegion {
         }
         cx.touch(&arn);
         // Both change, so that both have to permit it.
-        access::authorize(&cx.ring.elsewhere(region), cx.caller, replica, Act::of(cx.operation))?;
+        access::authorize(&cx.ring.elsewhere(region), cx.caller, replica, act)?;
         let as_primary = with_role(replica, RegionRole::Primary);
         check(cx.operation, &Key { record: as_primary.clone(), ..replica.as_ref().clone() }, &arn)?;
         Ok(Reply::change(vec![

@@ -49,6 +49,14 @@ enum Key {
     Spec,
     /// `kms:KeyUsage`.
     Usage,
+    /// `kms:MultiRegion`.
+    MultiRegion,
+    /// `kms:MultiRegionKeyType`: of multi-Region keys.
+    MultiRegionKeyType,
+    /// `kms:ReplicaRegion`: of ReplicateKey.
+    ReplicaRegion,
+    /// `kms:PrimaryRegion`: of UpdatePrimaryRegion.
+    PrimaryRegion,
     /// `kms:EncryptionAlgorithm`.
     EncryptionAlgorithm,
     /// `kms:SigningAlgorithm`.
@@ -99,7 +107,8 @@ const OPERATORS: &str = "StringEquals, StringEqualsIgnoreCase, StringLike, their
                          ForAnyValue: and ForAllValues:";
 const KEYS: &str = "kms:EncryptionContext:NAME, kms:EncryptionContextKeys, kms:ViaService, kms:CallerAccount, aws:PrincipalArn, \
                     kms:KeySpec, kms:KeyUsage, kms:EncryptionAlgorithm, kms:SigningAlgorithm, kms:MacAlgorithm, kms:MessageType, \
-                    kms:DataKeyPairSpec, kms:KeyAgreementAlgorithm, kms:GrantIsForAWSResource and \
+                    kms:DataKeyPairSpec, kms:KeyAgreementAlgorithm, kms:MultiRegion, kms:MultiRegionKeyType, kms:ReplicaRegion, \
+                    kms:PrimaryRegion, kms:GrantIsForAWSResource and \
                     kms:BypassPolicyLockoutSafetyCheck";
 
 impl Condition {
@@ -214,6 +223,10 @@ impl Key {
             ("kms:BypassPolicyLockoutSafetyCheck", Self::BypassesLockoutCheck),
             ("kms:KeySpec", Self::Spec),
             ("kms:KeyUsage", Self::Usage),
+            ("kms:MultiRegion", Self::MultiRegion),
+            ("kms:MultiRegionKeyType", Self::MultiRegionKeyType),
+            ("kms:ReplicaRegion", Self::ReplicaRegion),
+            ("kms:PrimaryRegion", Self::PrimaryRegion),
             ("kms:EncryptionAlgorithm", Self::EncryptionAlgorithm),
             ("kms:SigningAlgorithm", Self::SigningAlgorithm),
             ("kms:MacAlgorithm", Self::MacAlgorithm),
@@ -251,6 +264,12 @@ impl Key {
             },
             Self::Spec => of_request(Some(ask.key_spec)),
             Self::Usage => of_request(Some(ask.key_usage)),
+            Self::MultiRegion => of_request(Some(if ask.key_role.is_some() { "true" } else { "false" })),
+            Self::MultiRegionKeyType => of_request(ask.key_role),
+            Self::ReplicaRegion => of_request(ask.named_region.filter(|_| ask.action == "ReplicateKey")),
+            Self::PrimaryRegion => {
+                of_request(ask.named_region.filter(|_| ask.action == "UpdatePrimaryRegion"))
+            }
             Self::EncryptionAlgorithm => of_request(ask.asked.encryption_algorithm),
             Self::SigningAlgorithm => of_request(ask.asked.signing_algorithm),
             Self::MacAlgorithm => of_request(ask.asked.mac_algorithm),

@@ -115,6 +115,8 @@ pub struct Ask<'a> {
     pub key_spec: &'a str,
     /// Its usage.
     pub key_usage: &'a str,
+    /// What it is among its related keys, by AWS's name; `None` for a single-Region key.
+    pub key_role: Option<&'a str>,
     /// The region, which names of services hold.
     pub region: &'a str,
     /// Whether files' data keys are asked for, by a mount or a command that works on files.
@@ -123,6 +125,8 @@ pub struct Ask<'a> {
     pub context: Context<'a>,
     /// `kms:BypassPolicyLockoutSafetyCheck`, for the operations that have it.
     pub bypasses_lockout_check: Option<bool>,
+    /// The region that the request names: where a replica is to be made, or the primary to be.
+    pub named_region: Option<&'a str>,
     /// What of the request its conditions can look at.
     pub asked: Asked,
 }

@@ -23,6 +23,8 @@ fn ask<'a>(who: Who<'a>, action: &'a str) -> Ask<'a> {
         resource: KEY,
         key_spec: "SYMMETRIC_DEFAULT",
         key_usage: "ENCRYPT_DECRYPT",
+        key_role: None,
+        named_region: None,
         asked: Asked::NOTHING,
         region: "us-east-1",
         for_file: false,
