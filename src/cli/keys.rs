@@ -210,7 +210,7 @@ fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, use
         version: key.current().map(|material| material.version),
         versions: key.materials.len(),
         created: record.created.to_string(),
-        next_rotation: key.next_rotation().map(|date| date.to_string()),
+        next_rotation: next_rotation(ring, key),
         deletion_date: record.deletion_date.map(|date| date.to_string()),
         expiry_date: key.materials.iter().filter_map(|one| one.expiry()).min().map(|date| date.to_string()),
         description: record.description.clone(),
@@ -220,6 +220,12 @@ fn living(ring: &Keyring, key: &Key, arn: String, counted: Option<Governed>, use
         last_refusal: uses.refused_since_scheduled.or(uses.refused).map(Into::into),
         last_use: uses.used.map(Into::into),
     }
+}
+
+/// A replica rotates with its primary.
+fn next_rotation(ring: &Keyring, key: &Key) -> Option<String> {
+    let (_, primary) = ring.primary(key.record.id)?;
+    primary.next_rotation().map(|date| date.to_string())
 }
 
 fn primary_region(ring: &Keyring, key: &Key) -> Option<String> {

@@ -208,15 +208,13 @@ impl Operation {
 
     /// Whether a key of that role among its related ones is good for it: what they share, their primary alone changes.
     pub const fn is_for(self, role: Option<RegionRole>) -> bool {
-        match (self, role) {
-            (Self::ReplicateKey | Self::UpdatePrimaryRegion, role) => {
-                matches!(role, Some(RegionRole::Primary))
-            }
-            (
-                Self::EnableKeyRotation | Self::DisableKeyRotation | Self::RotateKeyOnDemand,
-                Some(RegionRole::Replica),
-            ) => false,
-            _ => true,
+        let is_of_primaries = matches!(self, Self::ReplicateKey | Self::UpdatePrimaryRegion);
+        let changes_what_is_shared =
+            matches!(self, Self::EnableKeyRotation | Self::DisableKeyRotation | Self::RotateKeyOnDemand);
+        match role {
+            Some(RegionRole::Primary) => true,
+            Some(RegionRole::Replica) => !is_of_primaries && !changes_what_is_shared,
+            None => !is_of_primaries,
         }
     }
 

@@ -42,13 +42,9 @@ impl Loaded {
         region: Option<&'c str>,
         change: &'c Change,
     ) -> (Option<&'c str>, &'c Change) {
-        match change {
-            Change::In(there, change) => {
-                let is_own = *there == self.ring.namespace().region;
-                ((!is_own).then_some(there.as_str()), change)
-            }
-            _ => (region, change),
-        }
+        let Change::In(there, change) = change else { return (region, change) };
+        let is_own = *there == self.ring.namespace().region;
+        ((!is_own).then_some(there.as_str()), change)
     }
 
     /// Tells the keyrings of all regions which keys are related.
