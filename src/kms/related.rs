@@ -99,11 +99,18 @@ impl RelatedKeys {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::kms::clock_guard::ClockRecord;
+    use crate::context::EncryptionContext;
+    use crate::crypto::Secret;
+    use crate::kms::api::Context;
+    use crate::kms::api::crypto::seal;
+    use crate::kms::clock_guard::{ClockRecord, Times};
     use crate::kms::id::Namespace;
-    use crate::kms::key::{KeyManager, KeyRecord, Tombstone};
+    use crate::kms::import::TokenKey;
+    use crate::kms::key::{KeyManager, KeyRecord, MaterialRecord, RotationSchedule, Tombstone};
+    use crate::kms::material::Sealer;
     use crate::kms::spec::{KeySpec, KeyUsage};
     use crate::kms::state::{KeyState, Origin};
+    use crate::kms::{Caller, Operation, Via};
 
     fn record(id: KeyId, role: RegionRole) -> KeyRecord {
         KeyRecord {
@@ -168,5 +175,40 @@ mod tests {
         let gone = Change::DestroyKey(Tombstone { key: id, arn, created: time, deleted: time });
         here.apply(&here.change_in("b", gone));
         assert!(!here.is_elsewhere(id) && here.tombstone(id).is_none());
+    }
+
+    /// Rule ROT-10: where what is due could not be done, the keyring is as it was.
+    #[test]
+    fn rot_10_a_replica_encrypts_nothing_while_its_primary_is_to_be_rotated() {
+        let id = KeyId::random(KeyScope::MultiRegion);
+        let rotation = Some(RotationSchedule { period_days: 90, next: Timestamp::from_millis(10) });
+        let of = |role| KeyRecord { rotation, ..record(id, role) };
+        let rings = [ring("a", &[of(RegionRole::Replica)]), ring("b", &[of(RegionRole::Primary)])];
+        let [mut here, _] = rings.clone();
+        let sealer = Sealer::new(Secret::random(), &Secret::random(), TokenKey::new(Secret::random()));
+        let (material, sealed) = sealer.generate(id);
+        here.apply(&Change::PutMaterial(MaterialRecord {
+            id: material,
+            key: id,
+            version: 1,
+            rotation: None,
+            sealed: Some(sealed),
+            imported: None,
+            uses: 0,
+        }));
+        here.relate(RelatedKeys::of_rings(&rings).into());
+        let principal = "arn:aws:iam::000000000000:root".into();
+        let caller = Caller { principal, uid: 0, pid: 1, user: "root".into(), via: Via::Cli };
+        let seals = |now: i64| {
+            let now = Timestamp::from_millis(now);
+            let times = Times { claimed: now, trusted: now };
+            let cx = Context::new(Operation::Encrypt, &caller, &here, times, &sealer);
+            seal(&cx, here.key(id).unwrap(), &EncryptionContext::default(), b"x").map(|(blob, _)| blob.len())
+        };
+        assert!(seals(9).is_ok());
+        assert!(seals(10).unwrap_err().to_string().contains("to be rotated before its next use"));
+        assert_eq!(here.next_due(), Some(Timestamp::from_millis(10)));
+        assert_eq!(here.rotations_elsewhere(Timestamp::from_millis(9)), []);
+        assert_eq!(here.rotations_elsewhere(Timestamp::from_millis(10)).len(), 1);
     }
 }

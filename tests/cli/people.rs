@@ -24,7 +24,8 @@ fn keys_are_a_table_for_people_and_json_for_programs() {
     fixture.kms(&["schedule-key-deletion", "--key-id", &leaving]);
     let listed: Value = serde_json::from_str(&fixture.ok(&["keys", "--json"])).unwrap();
     let [first, second] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
-    let expected = "aliases keyId arn state origin spec usage manager version versions created nextRotation deletionDate expiryDate \
+    let expected = "aliases keyId arn state origin spec usage manager multiRegionKeyType primaryRegion replicaRegions version versions created \
+                    nextRotation deletionDate expiryDate \
                     description files bytes lastUse lastRefusal usedWhilePendingDeletion";
     assert_eq!(members(first), expected.split(' ').collect::<Vec<_>>());
     assert_eq!(first["aliases"], json!(["alias/main", "alias/second"]));
