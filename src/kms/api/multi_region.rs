@@ -146,6 +146,8 @@ fn copied(cx: &Context<'_>, primary: &Key, material: &MaterialRecord) -> Result<
 struct Replicated<'t> {
     replica_key_metadata: KeyMetadata,
     replica_policy: String,
+    /// AWS leaves them out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     replica_tags: Vec<tags::ListedTag<'t>>,
 }
 
