@@ -101,8 +101,10 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::context::EncryptionContext;
     use crate::crypto::Secret;
+    use crate::datakey::KeyArn;
     use crate::kms::api::Context;
     use crate::kms::api::crypto::seal;
+    use crate::kms::audit::{self, AuditError, AuditEvent, AuditLog};
     use crate::kms::clock_guard::{ClockRecord, Times};
     use crate::kms::id::Namespace;
     use crate::kms::import::TokenKey;
@@ -111,6 +113,18 @@ mod tests {
     use crate::kms::spec::{KeySpec, KeyUsage};
     use crate::kms::state::{KeyState, Origin};
     use crate::kms::{Caller, Operation, Via};
+
+    struct Nowhere;
+
+    impl AuditLog for Nowhere {
+        fn record(&self, _: &AuditEvent<'_>) -> Result<(), AuditError> {
+            Err(AuditError("there is no log".into()))
+        }
+
+        fn usage(&self, _: &KeyArn) -> Result<audit::KeyUsage, AuditError> {
+            Err(AuditError("there is no log".into()))
+        }
+    }
 
     fn record(id: KeyId, role: RegionRole) -> KeyRecord {
         KeyRecord {
@@ -202,7 +216,7 @@ mod tests {
         let seals = |now: i64| {
             let now = Timestamp::from_millis(now);
             let times = Times { claimed: now, trusted: now };
-            let cx = Context::new(Operation::Encrypt, &caller, &here, times, &sealer);
+            let cx = Context::new(Operation::Encrypt, &caller, &here, times, &sealer, &Nowhere);
             seal(&cx, here.key(id).unwrap(), &EncryptionContext::default(), b"x").map(|(blob, _)| blob.len())
         };
         assert!(seals(9).is_ok());
