@@ -200,6 +200,12 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
     }
 }
 
+/// Whether the filesystem of a file that may not be there has room for `len` bytes.
+pub fn has_room(path: &Path, len: u64) -> bool {
+    let dir = path.parent().unwrap_or(path);
+    rustix::fs::statvfs(dir).is_ok_and(|facts| facts.f_bavail.saturating_mul(facts.f_frsize) >= len)
+}
+
 /// Whether the filesystem of `path` has less room than SQLite asks for at a time: the index of a log has 32 KiB.
 pub fn is_full(path: &Path) -> bool {
     const LEAST: u64 = 64 * 1024;

@@ -27,6 +27,8 @@ const PIECE: u64 = 128 * 1024;
 const BLOCK: u64 = 4096;
 /// How many pieces there are.
 const PIECES: u64 = 4;
+/// What must be left on the disk where it is made at first: it is not to be what fills a small one. Made whole again it is to the last block.
+const LEFT: u64 = 1024 * 1024;
 /// Bytes of the whole.
 pub const LEN: u64 = PIECE * PIECES;
 
@@ -50,6 +52,10 @@ impl Reserve {
     /// Makes it whole, as far as there is room. Nothing depends on it while there is.
     pub fn fill(&self) {
         if std::fs::metadata(&self.0).is_ok_and(|facts| facts.len() == LEN && facts.blocks() * 512 >= LEN) {
+            return;
+        }
+        if !self.0.exists() && !database::has_room(&self.0, LEN + LEFT) {
+            log::debug!("{}: there is no room for a reserve", self.0.display());
             return;
         }
         if let Err(error) = self.try_fill() {
