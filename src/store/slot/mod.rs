@@ -144,6 +144,10 @@ impl Slot {
     /// # Errors
     /// [`HomeError::OutOfMemory`], [`HomeError::Tampered`].
     pub fn open(&self, secret: SlotSecret<'_>) -> Result<Option<Secret<KEY_LEN>>, HomeError> {
+        // HKDF takes a salt that zeros were cut from, or added to, for the same one (RFC 2104: keys are padded with zeros).
+        if self.salt.len() != SALT_LEN {
+            return Ok(None);
+        }
         let Some(key) = key(&self.kind, secret, &self.salt)? else { return Ok(None) };
         let opened = aead::open(&key, &self.kind.associated(), &self.sealed).ok();
         Ok(opened.and_then(|root| Secret::from_slice(&root)))

@@ -139,5 +139,7 @@ fn a_salt_that_was_cut_is_refused_and_does_not_panic() {
             let cut = Slot { salt: slot.salt[..len].to_vec(), ..slot.clone() };
             assert!(!matches!(cut.open(secret), Ok(Some(_))));
         }
+        let longer = Slot { salt: [&slot.salt[..], &[0]].concat(), ..slot };
+        assert!(!matches!(longer.open(secret), Ok(Some(_))));
     }
 }
