@@ -261,3 +261,53 @@ fn a_home_of_schema_6_gets_the_columns_and_keeps_its_keys() {
     drop(home);
     assert_eq!(found(&fixture.open(), &key).len(), 2);
 }
+
+#[test]
+fn what_a_change_leaves_in_memory_is_what_a_fresh_load_finds_in_every_region() {
+    let fixture = Fixture::empty();
+    let home = fixture.open();
+    let key = multi_region_key(&home);
+    let [one, two, _] = REGIONS;
+    let id = json!({"KeyId": key});
+    let with = |name: &str, value: Value| {
+        let mut request = id.clone();
+        request[name] = value;
+        request
+    };
+    let rotating = with("RotationPeriodInDays", json!(90));
+    let soon = with("PendingWindowInDays", json!(7));
+    let steps = [
+        (HERE, Operation::ReplicateKey, with("ReplicaRegion", json!(one))),
+        (one, Operation::TagResource, with("Tags", json!([{"TagKey": "a", "TagValue": "b"}]))),
+        (HERE, Operation::EnableKeyRotation, rotating),
+        (HERE, Operation::ReplicateKey, with("ReplicaRegion", json!(two))),
+        (HERE, Operation::RotateKeyOnDemand, id.clone()),
+        (two, Operation::DisableKey, id.clone()),
+        (HERE, Operation::UpdatePrimaryRegion, with("PrimaryRegion", json!(one))),
+        (one, Operation::RotateKeyOnDemand, id.clone()),
+        (one, Operation::DisableKeyRotation, id.clone()),
+        (HERE, Operation::UpdateKeyDescription, with("Description", json!("here"))),
+        (one, Operation::ScheduleKeyDeletion, soon.clone()),
+        (two, Operation::ScheduleKeyDeletion, soon.clone()),
+        (HERE, Operation::ScheduleKeyDeletion, soon),
+    ];
+    let told = |home: &Home| {
+        let regions = [HERE, one, two, "sa-east-1"];
+        regions.map(|region| format!("{:?}", home.keyring_in(region).unwrap()))
+    };
+    for (region, operation, request) in steps {
+        call_in(&home, region, operation, request);
+        assert_eq!(told(&home), told(&fixture.open()), "after {operation:?} in {region}");
+    }
+    // The replicas go, and then the primary.
+    for days in [8, 8] {
+        assert!(home.advance_clock(Duration::from_secs(days * 86_400)).unwrap());
+        for region in [HERE, one, two] {
+            call_in(&home, region, Operation::ListKeys, json!({}));
+        }
+        // Who opens a home does what is due in it, so that this is compared where nothing is.
+        assert_eq!(told(&home), told(&fixture.open()));
+    }
+    assert_eq!(home.regions().unwrap(), [HERE, two, one], "tombstones are left");
+    assert!(found(&home, &key).is_empty());
+}
