@@ -141,7 +141,7 @@ def settled(value, name=""):
         return [settled(one, name) for one in value]
     if name in ("Plaintext", "CiphertextBlob", "GrantToken"):
         return f"{len(value)} letters"
-    if "Date" in name or name in ("ValidTo", "ParametersValidTo"):
+    if "Date" in name or name in ("ValidTo", "ParametersValidTo", "Timestamp"):
         assert isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", value), (name, value)
         return "TIME"
     if isinstance(value, str):

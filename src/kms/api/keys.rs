@@ -259,6 +259,8 @@ pub(super) struct ListKeys {
 
 impl Decode for ListKeys {
     fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
+        // No other account shares its keys with this one.
+        fields.unsupported("ResourceOwners")?;
         Ok(Self { page: PageRequest::read(fields, 100, 1000)? })
     }
 }
