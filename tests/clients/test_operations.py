@@ -88,5 +88,7 @@ def minimal(kms, name):
         "KeyAgreementAlgorithm": "ECDH",
         "KeyPairSpec": "RSA_2048",
         "DestinationKeyId": "alias/none",
+        "ReplicaRegion": "eu-west-1",
+        "PrimaryRegion": "eu-west-1",
     }
     return {member: known[member] for member in shape.required_members}

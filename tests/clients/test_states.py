@@ -20,8 +20,8 @@ KINDS = {
 }
 # Operations that name no key of the caller's.
 KEYLESS = {"CreateKey", "ListKeys", "ListRetirableGrants", "GenerateRandom"}
-# Operations of AWS KMS on keys that there are none of here: of other kinds, and of several Regions.
-NOT_HERE = {"Encapsulate", "Decapsulate", "ReplicateKey", "UpdatePrimaryRegion"}
+# Operations of AWS KMS on keys that this table has none of: of other kinds, and of several Regions (tests/kms/states.rs).
+OF_OTHER_KEYS = {"Encapsulate", "Decapsulate", "ReplicateKey", "UpdatePrimaryRegion"}
 GRANT = "0" * 64
 USER = f"arn:aws:iam::{ACCOUNT}:user/b"
 POLICY = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}}'
@@ -225,4 +225,4 @@ def test_the_table_has_every_operation_on_a_key_and_no_cell_twice(kms):
     assert len(found) == 44 * 13 == len({one[:3] for one in found})
     assert {cell for *_, cell in found} == set(EXPECTED) | {"ok", "spec"}
     modelled = {name for name in kms.meta.service_model.operation_names if "CustomKeyStore" not in name}
-    assert {operation(case) for _, _, case, _ in found} == modelled - KEYLESS - NOT_HERE
+    assert {operation(case) for _, _, case, _ in found} == modelled - KEYLESS - OF_OTHER_KEYS
