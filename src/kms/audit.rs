@@ -3,9 +3,9 @@
 //! A record says who asked what, of which key, and how it ended. It never holds a plaintext, a ciphertext or a key: request
 //! parameters come from [`super::fields`], which keeps no blob.
 
+mod details;
 mod line;
-
-use std::fmt;
+mod log;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,6 +18,9 @@ use crate::clock::Timestamp;
 use crate::context::EncryptionContext;
 use crate::crypto::rng;
 use crate::datakey::KeyArn;
+
+use details::Details;
+pub use log::{AuditError, AuditLog, KeyUsage, LastUse};
 
 /// The version of CloudTrail's record format that these follow.
 const EVENT_VERSION: &str = "1.11";
@@ -106,53 +109,6 @@ enum More<'a> {
     Process { uid: u32, pid: u32 },
     Asked { volume: &'a str, path: &'a str, uid: u32, pid: u32 },
     Happened { volume: &'a str, path: &'a str, detail: Option<&'a str> },
-}
-
-/// What the service did by itself (AWS KMS Developer Guide, "RotateKey", "DeleteExpiredKeyMaterial"), or found.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged, rename_all_fields = "camelCase")]
-enum Details {
-    Key {
-        key_id: String,
-    },
-    Material {
-        key_id: String,
-        key_material_id: String,
-    },
-    Rotation {
-        key_id: String,
-        rotation_type: &'static str,
-        key_origin: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        previous_key_material_id: Option<String>,
-        current_key_material_id: String,
-    },
-    Clock {
-        seconds: u64,
-        claimed_time: String,
-        trusted_time: String,
-    },
-}
-
-impl Details {
-    fn of(event: &ServiceEvent) -> Self {
-        let key_id = event.key().id().to_owned();
-        match event {
-            ServiceEvent::DeleteKey(_)
-            | ServiceEvent::CreateManagedKey(_)
-            | ServiceEvent::SynchronizeMultiRegionKey(_) => Self::Key { key_id },
-            ServiceEvent::DeleteExpiredKeyMaterial(_, material) => {
-                Self::Material { key_id, key_material_id: material.to_string() }
-            }
-            ServiceEvent::RotateKey { kind, origin, previous, current, .. } => Self::Rotation {
-                key_id,
-                rotation_type: kind.name(),
-                key_origin: origin.name(),
-                previous_key_material_id: previous.map(|material| material.to_string()),
-                current_key_material_id: current.to_string(),
-            },
-        }
-    }
 }
 
 /// A key that it was about.
@@ -396,55 +352,6 @@ fn identity<'a>(scene: &Scene<'a>, caller: &'a Caller) -> Identity<'a> {
     };
     let (arn, account_id, user_name) = (&caller.principal, scene.account, &caller.user);
     Identity::Caller { r#type, arn, account_id, access_key_id, user_name }
-}
-
-/// A record could not be written; what it was about must not be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditError(pub String);
-
-impl fmt::Display for AuditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the audit log cannot be written: {}", self.0)
-    }
-}
-
-impl std::error::Error for AuditError {}
-
-/// What is on record of the use of a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeyUsage {
-    /// The last use that succeeded.
-    pub last: Option<LastUse>,
-    /// The time of the oldest record that can be looked at, if there is one.
-    pub since: Option<Timestamp>,
-}
-
-/// A use of a key that succeeded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastUse {
-    /// The operation's name.
-    pub operation: String,
-    /// When.
-    pub time: Timestamp,
-    /// The id of its record.
-    pub event_id: String,
-    /// The id of the request.
-    pub request_id: Option<String>,
-}
-
-/// Keeps records. Used from many threads at once.
-pub trait AuditLog: Send + Sync {
-    /// Writes a record; one that changes a key reaches the disk before this returns.
-    ///
-    /// # Errors
-    /// [`AuditError`]; nothing of the record counts then.
-    fn record(&self, event: &AuditEvent<'_>) -> Result<(), AuditError>;
-
-    /// What is on record of the use of `key`.
-    ///
-    /// # Errors
-    /// [`AuditError`] where the records cannot be read.
-    fn usage(&self, key: &KeyArn) -> Result<KeyUsage, AuditError>;
 }
 
 /// The message of an error, as far as a record holds it: it may quote what a client sent (CloudTrail User Guide, "errorMessage": 1 KB).
