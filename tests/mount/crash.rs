@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -62,7 +63,8 @@ struct Written {
     under_way: Option<(PathBuf, Step)>,
 }
 
-/// Writes to four files until the mount is gone.
+/// Writes to four files until the mount is gone. They are opened beneath the mount's root as it is open here: by a path, a writer that comes
+/// late would find the directory beneath the mount, and write there for ever.
 fn write_until_killed(mnt: &Path, seed: u64) -> Written {
     let mut state = seed | 1;
     let mut random = || {
@@ -72,9 +74,13 @@ fn write_until_killed(mnt: &Path, seed: u64) -> Written {
         state
     };
     let mut written = Written::default();
+    let Ok(directory) = File::open(mnt) else { return written };
+    let root = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     loop {
-        let path = mnt.join(format!("f{seed}-{}", random() % 4));
-        let Ok(file) = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
+        let name = format!("f{seed}-{}", random() % 4);
+        let path = mnt.join(&name);
+        let mut options = OpenOptions::new();
+        let Ok(file) = options.read(true).write(true).create(true).truncate(false).open(root.join(name))
         else {
             return written;
         };
