@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixture::{Key, Service, base64, owner, text};
+use crate::multi_region::{HERE, THERE, arn_in, primary, replicate};
 
 fn usage(service: &Service, key: &Key) -> Value {
     service.ok("GetKeyLastUsage", json!({"KeyId": key.id}))
@@ -165,4 +166,32 @@ fn a_record_that_somebody_wrote_into_the_log_is_no_use() {
     let forged = line.replace(&other, &key.arn);
     std::fs::write(&path, format!("{rest}\n{forged}\n")).unwrap();
     assert_eq!(usage(&service, &key)["KeyLastUsage"], json!({}));
+}
+
+/// What a key's records are is settled by its making: those of an earlier one with the same ARN are not its own.
+#[test]
+fn a_replica_that_is_made_again_has_not_been_used() {
+    let service = Service::new();
+    let key = primary(&service);
+    replicate(&service, &key, THERE);
+    let encrypt = || service.ok_in(THERE, "Encrypt", json!({"KeyId": key.id, "Plaintext": "AAAA"}));
+    let in_region = |region| service.ok_in(region, "GetKeyLastUsage", json!({"KeyId": key.id}));
+    service.encrypt(&key.id, b"x");
+    encrypt();
+    assert_eq!(last_of(&in_region(THERE)), "Encrypt");
+    service.ok_in(THERE, "ScheduleKeyDeletion", json!({"KeyId": key.id, "PendingWindowInDays": 7}));
+    service.advance_days(8);
+    service.refusal_in(THERE, "DescribeKey", json!({"KeyId": key.id}));
+    replicate(&service, &key, THERE);
+    assert_eq!(in_region(THERE)["KeyLastUsage"], json!({}));
+    let told = || {
+        let ring = service.home.keyring_in(THERE).unwrap();
+        let arn = kmsfs::datakey::KeyArn::new(arn_in(&key, THERE));
+        service.home.uses(&ring, std::slice::from_ref(&arn)).unwrap().remove(&arn).unwrap()
+    };
+    assert_eq!(told().used, None);
+    assert_eq!(last_of(&in_region(HERE)), "Encrypt", "the primary is the key that it was");
+    encrypt();
+    assert_eq!(last_of(&in_region(THERE)), "Encrypt");
+    assert_eq!(told().used.unwrap().operation, "Encrypt");
 }

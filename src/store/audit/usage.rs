@@ -51,6 +51,8 @@ pub struct Uses {
     /// How many were refused since then.
     pub times_refused: u64,
     is_closed: bool,
+    /// Whether the record of the key's making was met: older ones are of an earlier key with that ARN, if of any.
+    has_begun: bool,
 }
 
 impl Use {
@@ -72,7 +74,11 @@ impl Use {
 
 impl Uses {
     /// Takes in a record of the key; an older one each time.
-    fn meet(&mut self, entry: &Entry) {
+    fn meet(&mut self, entry: &Entry, key: &KeyArn) {
+        if self.has_begun {
+            return;
+        }
+        self.has_begun = makes(entry, key);
         let name = entry.text("eventName").unwrap_or_default();
         let is_refused = entry.record.get("errorCode").is_some();
         if USES.iter().any(|operation| operation.name() == name) {
@@ -93,7 +99,7 @@ impl Uses {
     }
 
     fn is_known(&self, is_pending: bool) -> bool {
-        self.used.is_some() && (!is_pending || self.is_closed)
+        self.has_begun || self.used.is_some() && (!is_pending || self.is_closed)
     }
 }
 
@@ -120,8 +126,9 @@ impl FileAuditLog {
             |entry| {
                 let resources = entry.record["resources"].as_array().into_iter().flatten();
                 for arn in resources.filter_map(|resource| resource["ARN"].as_str()) {
-                    if let Some(uses) = uses.get_mut(&KeyArn::new(arn)).filter(|_| entry.is_authentic) {
-                        uses.meet(&entry);
+                    let arn = KeyArn::new(arn);
+                    if let Some(uses) = uses.get_mut(&arn).filter(|_| entry.is_authentic) {
+                        uses.meet(&entry, &arn);
                     }
                 }
                 match uses.iter().all(|(key, uses)| uses.is_known(pending.contains(key))) {
@@ -160,7 +167,7 @@ impl FileAuditLog {
                 if USES.iter().any(|operation| operation.name() == event) {
                     last = last_use(&entry);
                 }
-                match last.is_some() || event == Operation::CreateKey.name() {
+                match last.is_some() || makes(&entry, key) {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
                 }
@@ -211,6 +218,15 @@ fn last_use(entry: &Entry) -> Option<LastUse> {
         event_id: text("eventID")?,
         request_id: text("requestID"),
     })
+}
+
+/// Whether a record is the one of the key's making. That of a ReplicateKey is of the primary's region and names both: it makes the key of
+/// the other region. A replica may have been made there before, and was destroyed.
+fn makes(entry: &Entry, key: &KeyArn) -> bool {
+    let event = entry.text("eventName").unwrap_or_default();
+    let is_made = event == Operation::CreateKey.name()
+        || event == Operation::ReplicateKey.name() && entry.text("awsRegion") != key.region();
+    is_made && entry.record.get("errorCode").is_none()
 }
 
 /// Whether the key's ARN stands anywhere in a line.
