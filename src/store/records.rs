@@ -36,7 +36,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Io`], and failures of the database.
     pub fn uses(&self, ring: &Keyring, keys: &[KeyArn]) -> Result<BTreeMap<KeyArn, Uses>, HomeError> {
-        let pending = ring.keys().filter(|key| key.record.deletion_date.is_some());
+        let pending = ring.keys().filter(|key| key.record.state.is_pending_deletion());
         let pending: Vec<_> = pending.map(|key| ring.namespace().key_arn(key.record.id)).collect();
         self.log().uses(keys, &pending, audit::usage::REACH).map_err(|error| self.log_failed(error))
     }

@@ -195,3 +195,19 @@ fn a_replica_that_is_made_again_has_not_been_used() {
     assert_eq!(last_of(&in_region(THERE)), "Encrypt");
     assert_eq!(told().used.unwrap().operation, "Encrypt");
 }
+
+#[test]
+fn what_is_refused_while_a_primary_waits_for_its_replicas_is_counted() {
+    let service = Service::new();
+    let key = primary(&service);
+    replicate(&service, &key, THERE);
+    let blob = service.encrypt(&key.id, b"x");
+    service.ok("ScheduleKeyDeletion", json!({"KeyId": key.id}));
+    assert_eq!(service.state(&key), "PendingReplicaDeletion");
+    service.refusal("Decrypt", json!({"CiphertextBlob": blob}));
+    let arn = kmsfs::datakey::KeyArn::new(key.arn.as_str());
+    let ring = service.home.kms().current_ring().unwrap();
+    let uses = service.home.uses(&ring, std::slice::from_ref(&arn)).unwrap().remove(&arn).unwrap();
+    assert_eq!(uses.refused_since_scheduled.unwrap().error.as_deref(), Some("KMSInvalidStateException"));
+    assert_eq!(uses.times_refused, 1);
+}
