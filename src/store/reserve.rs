@@ -9,15 +9,15 @@
 //! A program that fills the disk at that very moment may be faster; there are [`PIECES`] attempts. Space behind the database's own files
 //! would be safe from that, but SQLite removes and truncates them as it likes.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
-use super::{HomeError, audit, database};
+use super::{HomeError, database};
 
 /// The file's name in a home.
 pub const FILE_NAME: &str = "reserve";
@@ -51,7 +51,9 @@ impl Reserve {
 
     /// Makes it whole, as far as there is room. Nothing depends on it while there is.
     pub fn fill(&self) {
-        if std::fs::metadata(&self.0).is_ok_and(|facts| facts.len() == LEN && facts.blocks() * 512 >= LEN) {
+        if std::fs::symlink_metadata(&self.0)
+            .is_ok_and(|facts| facts.len() == LEN && facts.blocks() * 512 >= LEN)
+        {
             return;
         }
         if !self.0.exists() && !database::has_room(&self.0, LEN + LEFT) {
@@ -64,7 +66,7 @@ impl Reserve {
     }
 
     fn try_fill(&self) -> io::Result<()> {
-        let file = audit::open_file(&self.0)?;
+        let file = self.open(OpenOptions::new().create(true).truncate(false).mode(0o600))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let (mut end, mut step) = (0, PIECE);
         while end < LEN {
@@ -81,9 +83,17 @@ impl Reserve {
         Ok(())
     }
 
+    /// Opens its file to write. It is cut and grown without a look at what is in it, so whatever else has the name is left alone: where a link
+    /// leads, and a pipe, which would be waited for.
+    fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = options.write(true).custom_flags(flags).open(&self.0)?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    }
+
     /// Draws on it, until what this gives is dropped.
     pub fn draw(&self) -> Drawn<'_> {
-        let file = std::fs::OpenOptions::new().write(true).open(&self.0).ok();
+        let file = self.open(&mut OpenOptions::new()).ok();
         if let Some(file) = &file {
             // Who has it for a moment fills it. Without the lock, too, giving back is right.
             let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive));
@@ -182,6 +192,31 @@ mod tests {
         });
         assert!(is_full(&helped.unwrap_err()));
         assert_eq!((attempts, space()), (PIECES + 1, LEN));
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_home_is_neither_cut_nor_grown_nor_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, other) = (temp.path().join(FILE_NAME), temp.path().join("other"));
+        std::fs::write(&other, "precious").unwrap();
+        let pipe =
+            || rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0);
+        let makes: [&dyn Fn() -> io::Result<()>; 2] =
+            [&|| std::os::unix::fs::symlink(&other, &path), &|| Ok(pipe()?)];
+        for make in makes {
+            make().unwrap();
+            let reserve = Reserve::of(temp.path());
+            reserve.fill();
+            let mut attempts = 0;
+            let helped: Result<(), _> = reserve.help(|| {
+                attempts += 1;
+                Err(full())
+            });
+            assert!(is_full(&helped.unwrap_err()));
+            assert_eq!(attempts, 1, "there was nothing to give back");
+            assert_eq!(std::fs::read(&other).unwrap(), b"precious");
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -53,14 +53,6 @@ pub fn open(path: &Path, append: bool) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens or makes a file of a home to read and write (mode 0600).
-///
-/// # Errors
-/// What the file answers.
-pub fn open_to_write(path: &Path) -> io::Result<File> {
-    open(path, false)
-}
-
 /// The file that is appended to as `audit.log`, when that is number `file`. Where `begins`, no record is in it yet: a rotation that
 /// was killed before it gave the full file its number is completed.
 ///

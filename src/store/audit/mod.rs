@@ -42,7 +42,6 @@ use crate::datakey::KeyArn;
 use crate::kms::audit::{AuditError, AuditEvent, AuditLog, KeyUsage};
 
 pub use self::files::FILE_NAME;
-pub(super) use self::files::open_to_write as open_file;
 pub use self::head::FILE_NAME as HEAD_NAME;
 
 /// How large a file of the log becomes before the next one is begun, unless the home says otherwise.
