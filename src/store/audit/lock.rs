@@ -71,11 +71,11 @@ impl Lock {
     }
 
     /// Waits for it, behind those who wait already where `queues`, and else only if it is taken. One thread at a time may do so, and none
-    /// while another one has it.
+    /// while another one has it. Who has waited since `asked` for its turn among the threads waits for so much less here.
     ///
     /// # Errors
     /// [`io::ErrorKind::TimedOut`] where nobody gave it back, which names the holder; what the kernel refuses.
-    pub fn take(&self, queues: bool) -> io::Result<()> {
+    pub fn take(&self, queues: bool, asked: Instant) -> io::Result<()> {
         let mut waiting = self.files.waiting.lock();
         if !waiting.is_there {
             // A filesystem that locks no directories lets one overtake another.
@@ -97,7 +97,7 @@ impl Lock {
             }
         }
         waiting.askers += 1;
-        let until = Instant::now() + self.limit;
+        let until = asked + self.limit;
         while waiting.answer.is_none() && !self.files.answered.wait_until(&mut waiting, until).timed_out() {}
         waiting.askers -= 1;
         match waiting.answer.take() {
@@ -118,8 +118,8 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Lock::take`].
-    pub fn turn(&self) -> io::Result<Turn<'_>> {
-        self.take(false)?;
+    pub fn turn(&self, asked: Instant) -> io::Result<Turn<'_>> {
+        self.take(false, asked)?;
         Ok(Turn(self))
     }
 

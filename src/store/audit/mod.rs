@@ -120,7 +120,7 @@ impl FileAuditLog {
     /// Whatever the files answer.
     pub fn open(dir: &Path, opening: Opening) -> io::Result<Self> {
         let lock = Lock::open(dir)?;
-        let turn = lock.turn()?;
+        let turn = lock.turn(Instant::now())?;
         let mut bytes = [0; HEAD_LEN];
         let head = read_head(&lock, &mut bytes, &opening.keys)?;
         let number = head.map_or(0, |head| head.file);
@@ -150,8 +150,8 @@ impl FileAuditLog {
     fn append(&self, event: &AuditEvent<'_>) -> io::Result<()> {
         let line = event.to_line();
         let (file, place) = {
-            let mut state = self.waited_for()?;
-            self.enter(&mut state, event)?;
+            let (mut state, asked) = self.waited_for()?;
+            self.enter(&mut state, event, asked)?;
             let room = self.make_room(&mut state, event, line.len() as u64);
             let written = room.and_then(|()| self.write(&mut state, line, b""));
             let left = match written.is_ok() && event.is_read_only() {
@@ -170,9 +170,9 @@ impl FileAuditLog {
     fn sync(&self, file: &File, place: Place) -> io::Result<()> {
         file.sync_data()?;
         self.synced.fetch_max(place.number, Ordering::SeqCst);
-        let mut state = self.waited_for()?;
+        let (mut state, asked) = self.waited_for()?;
         self.leave(&mut state)?;
-        let _turn = self.lock.turn()?;
+        let _turn = self.lock.turn(asked)?;
         // A head that another process has written meanwhile, or a file that was rotated, is on disk or has its own.
         let mut bytes = [0; HEAD_LEN];
         match read_head(&self.lock, &mut bytes, &self.keys)? {
@@ -320,18 +320,20 @@ impl FileAuditLog {
     /// [`AuditError`].
     pub fn rotate_now(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         let work = || {
-            let mut state = self.waited_for()?;
-            self.enter(&mut state, event)?;
+            let (mut state, asked) = self.waited_for()?;
+            self.enter(&mut state, event, asked)?;
             let rotated = self.rotate(&mut state, event);
             self.leave(&mut state).and(rotated)
         };
         work().map_err(|error| self.error(&error))
     }
 
-    /// What this process knows, once no other thread of it is at work: whoever waits for the lock has it as long as that may take, and
-    /// those behind wait no longer.
-    fn waited_for(&self) -> io::Result<MutexGuard<'_, State>> {
-        self.state.try_lock_for(self.lock.limit).ok_or_else(|| self.lock.timed_out())
+    /// What this process knows, once no other thread of it is at work, and since when that was waited for: whoever waits for the lock has
+    /// it as long as that may take, and those behind wait no longer, since their wait for the lock began here.
+    fn waited_for(&self) -> io::Result<(MutexGuard<'_, State>, Instant)> {
+        let asked = Instant::now();
+        let state = self.state.try_lock_for(self.lock.limit).ok_or_else(|| self.lock.timed_out())?;
+        Ok((state, asked))
     }
 
     fn error(&self, error: &io::Error) -> AuditError {
@@ -367,7 +369,7 @@ pub fn begin(
     generation: i64,
 ) -> io::Result<()> {
     let lock = Lock::open(dir)?;
-    let _turn = lock.turn()?;
+    let _turn = lock.turn(Instant::now())?;
     let file = files::open(&dir.join(FILE_NAME), true)?;
     let mut digest = crate::crypto::hash::Hasher::default();
     let mut len = scan::lines(io::BufReader::new(&file), 0, |_, line| digest.update(line))?;

@@ -118,9 +118,9 @@ impl FileAuditLog {
     }
 
     pub(super) fn files(&self) -> io::Result<Files> {
-        let mut state = self.waited_for()?;
+        let (mut state, asked) = self.waited_for()?;
         self.leave(&mut state)?;
-        let _turn = self.lock.turn()?;
+        let _turn = self.lock.turn(asked)?;
         let mut bytes = [0; HEAD_LEN];
         let head = read_head(&self.lock, &mut bytes, &self.keys)?;
         let has_head = self.dir.join(head::FILE_NAME).try_exists()? && bytes != [0; HEAD_LEN];

@@ -67,8 +67,8 @@ impl FileAuditLog {
         Ok(())
     }
 
-    /// Begins a turn, or goes on with the one that is kept.
-    pub(super) fn enter(&self, state: &mut State, event: &AuditEvent<'_>) -> io::Result<()> {
+    /// Begins a turn that was `asked` for then, or goes on with the one that is kept.
+    pub(super) fn enter(&self, state: &mut State, event: &AuditEvent<'_>, asked: Instant) -> io::Result<()> {
         let now = self.keeper.get().map(|_| Instant::now());
         let age = |since: Option<Instant>| now.zip(since).map(|(now, since)| now.duration_since(since));
         let is_soon = age(state.recorded).is_some_and(|age| age < BUSY);
@@ -79,7 +79,7 @@ impl FileAuditLog {
             }
             self.leave(state)?;
         }
-        self.lock.take(is_soon)?;
+        self.lock.take(is_soon, asked)?;
         (state.is_held, state.turn) = (true, now.filter(|_| is_soon));
         self.refresh(state, event).inspect_err(|_| {
             let _ = self.leave(state);

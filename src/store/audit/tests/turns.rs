@@ -156,3 +156,24 @@ fn aud_3_a_holder_that_is_stopped_is_named_and_not_waited_for_for_ever() {
     assert_eq!(place.names().iter().filter(|name| *name == "Test").count(), 4);
     assert_eq!(place.is_fine().records, place.lines().len() as u64);
 }
+
+#[test]
+fn aud_3_who_comes_later_than_others_waits_no_longer_than_they_do() {
+    let place = Place::new();
+    let mut log = place.open();
+    let limit = std::time::Duration::from_secs(2);
+    log.lock.limit = limit;
+    log.record(&event()).unwrap();
+    let _holder = Stopped::over(&place);
+    thread::scope(|scope| {
+        for late in 0..3 {
+            let log = &log;
+            scope.spawn(move || {
+                thread::sleep(limit * late / 3);
+                let begun = Instant::now();
+                log.record(&event()).unwrap_err();
+                assert!(begun.elapsed() < limit * 5 / 4, "{late}: {:?}", begun.elapsed());
+            });
+        }
+    });
+}
