@@ -126,11 +126,11 @@ fn show(home: &Home, json: bool) -> Result<Code> {
 }
 
 fn move_clock(home: &Home, to: Move, json: bool) -> Result<Code> {
-    tell(&home.kms().move_clock(&caller(home), to)?, json)
+    tell(&home.move_clock(&caller(home), to)?, json)
 }
 
 fn accept(home: &Home, json: bool) -> Result<Code> {
-    match home.kms().accept_clock(&caller(home))? {
+    match home.accept_clock(&caller(home))? {
         Some(moved) => tell(&moved, json),
         None if json => {
             let now = home.now()?;
@@ -149,7 +149,7 @@ fn tell(moved: &Moved, json: bool) -> Result<Code> {
         print_json(&ShownMove::of(moved))?;
     } else {
         let done: String = moved.done.iter().map(|done| format!("{}\n", Line(done))).collect();
-        let by = Words(between(moved.from, moved.to));
+        let by = Words(moved.to.since(moved.from));
         print(&format!("{done}The home's time is {}, {by} later.\n", moved.to))?;
     }
     if moved.unconfirmed.is_empty() {
@@ -188,8 +188,8 @@ fn people(view: &ClockView) -> String {
         );
     }
     let Some(jump) = view.jump else {
-        let what = if between(shown, claimed) > Duration::from_secs(1) {
-            let behind = Words(between(shown, claimed));
+        let what = if claimed.since(shown) > Duration::from_secs(1) {
+            let behind = Words(claimed.since(shown));
             format!(", {behind} behind: time goes on by uptime until it has caught up")
         } else {
             ", and uptime explains it".to_owned()
@@ -348,11 +348,6 @@ impl fmt::Display for Words {
             (_, _, _) => write!(f, "{days} days {hours} h"),
         }
     }
-}
-
-/// From one time to a later one; nothing where it is not later.
-fn between(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::from_millis(u64::try_from(to.as_millis().saturating_sub(from.as_millis())).unwrap_or(0))
 }
 
 /// A span as people write it. Days have 24 hours; months and years have no length of their own.

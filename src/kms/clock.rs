@@ -55,6 +55,14 @@ pub struct Done {
     pub event: ServiceEvent,
 }
 
+impl Done {
+    pub(super) fn of(ring: &Keyring, date: Timestamp, event: ServiceEvent) -> Self {
+        let id = ring.namespace().key_id_of(event.key());
+        let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
+        Self { date, aliases: aliases.map(|alias| alias.name.to_string()).collect(), event }
+    }
+}
+
 /// What came of moving or accepting a clock.
 #[derive(Debug, Clone)]
 pub struct Moved {
@@ -136,7 +144,23 @@ impl Kms {
         })
     }
 
-    /// Moves a simulated clock ahead, and does what falls due on the way.
+    /// The time that a simulated clock is to show after `to`.
+    ///
+    /// # Errors
+    /// [`ClockError`], as [`Kms::move_clock`].
+    pub fn clock_after(&self, to: Move) -> Result<Timestamp, ClockError> {
+        target(self.ring()?.clock(), &self.reading(), to).map(|record| record.latest)
+    }
+
+    /// When the next date of a key of this region comes, as its keyring is now.
+    ///
+    /// # Errors
+    /// `KMSInternalException`: the store failed.
+    pub fn next_due(&self) -> Result<Option<Timestamp>, KmsError> {
+        Ok(self.ring()?.next_due())
+    }
+
+    /// Moves a simulated clock ahead, and does what falls due on the way in this region.
     ///
     /// # Errors
     /// [`ClockError`]; nothing is changed then.
@@ -228,10 +252,7 @@ impl Kms {
                 for event in events {
                     let scene = scene_of(&ring, now);
                     self.record(&AuditEvent::of_service(&scene, &event))?;
-                    let id = ring.namespace().key_id_of(event.key());
-                    let aliases = ring.aliases().filter(|alias| Some(alias.key) == id);
-                    let aliases = aliases.map(|alias| alias.name.to_string()).collect();
-                    moved.done.push(Done { date, aliases, event });
+                    moved.done.push(Done::of(&ring, date, event));
                 }
                 brought.iter().for_each(|change| ring.apply(change));
                 changes.extend(brought);

@@ -268,7 +268,7 @@ impl Kms {
             if let Some(reply) = self.try_change(&ring, operation, caller, request, record)? {
                 return Ok(reply);
             }
-            ring = self.settle().or_else(|error| {
+            (ring, _) = self.settle().or_else(|error| {
                 record(&self.scene(&ring), &[], Some(&error))?;
                 Err(error)
             })?;

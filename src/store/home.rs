@@ -22,6 +22,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
 use crate::kms::alarm::AlarmSink;
+use crate::kms::clock::{ClockError, Move, Moved};
 use crate::kms::files::{FileKeys, OtherRegions, Principals};
 use crate::kms::ring::{Change, ClockRecord, KeyStore, Keyring, StoreFailure};
 use crate::kms::volume::{Count, KeyUsage, VolumeRecord};
@@ -198,6 +199,22 @@ impl Home {
     /// The key service of the home's own region.
     pub fn kms(&self) -> Arc<Kms> {
         self.regions.own().clone()
+    }
+
+    /// Moves a simulated clock ahead; see [`Regions::move_clock`].
+    ///
+    /// # Errors
+    /// [`ClockError`].
+    pub fn move_clock(&self, caller: &Caller, to: Move) -> Result<Moved, ClockError> {
+        self.regions.move_clock(caller, to)
+    }
+
+    /// Believes what the machine's clock shows; see [`Regions::accept_clock`].
+    ///
+    /// # Errors
+    /// [`ClockError`].
+    pub fn accept_clock(&self, caller: &Caller) -> Result<Option<Moved>, ClockError> {
+        self.regions.accept_clock(caller)
     }
 
     /// The key service of a region. Each has keys and aliases of its own.

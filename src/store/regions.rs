@@ -5,19 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use super::HomeError;
 use super::root::RootKey;
 use super::sqlite::{RegionStore, SqliteStore};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::kms::alarm::AlarmSink;
 use crate::kms::audit::AuditLog;
+use crate::kms::clock::{ClockError, Done, Move, Moved};
 use crate::kms::files::OtherRegions;
 use crate::kms::id::is_region;
 use crate::kms::ring::{KeyStore, StoreFailure};
-use crate::kms::{Kms, StateObserver};
+use crate::kms::{Caller, Cause, Kms, KmsError, StateObserver};
 
 /// How many services are kept ready beside the home's own. A client may ask in any region that a name can be thought of for.
 const KEPT: usize = 64;
@@ -120,6 +122,70 @@ impl Regions {
     fn give_hooks(&self) {
         let (others, hooks) = (self.others.lock(), self.hooks.read());
         others.values().chain([&self.own.1]).for_each(|kms| hooks.give(kms));
+    }
+}
+
+impl Regions {
+    /// Moves a simulated clock ahead, and does what falls due on the way: in every region, in the order of time (rule T-1). Where another region
+    /// has dates on the way, the clock stops at each of them, since what falls due there may begin something here.
+    ///
+    /// # Errors
+    /// [`ClockError`]. Nothing is changed then, unless a region failed at a stop: the clock is there then.
+    pub fn move_clock(&self, caller: &Caller, to: Move) -> Result<Moved, ClockError> {
+        let target = self.own().clock_after(to)?;
+        let mut so_far: Option<Moved> = None;
+        loop {
+            let now = self.own().clock_after(Move::By(Duration::ZERO))?;
+            let stop = self.next_stop(now)?.filter(|stop| *stop < target);
+            let step = match (stop, to) {
+                (Some(stop), _) => Move::By(stop.since(now)),
+                (None, Move::By(_)) if so_far.is_some() => Move::By(target.since(now)),
+                (None, _) => to,
+            };
+            let mut moved = self.own().move_clock(caller, step)?;
+            moved.done.extend(self.do_what_is_due_elsewhere()?);
+            let whole = match so_far {
+                None => moved,
+                Some(before) => Moved {
+                    from: before.from,
+                    to: moved.to,
+                    done: [before.done, moved.done].concat(),
+                    unconfirmed: [before.unconfirmed, moved.unconfirmed].concat(),
+                },
+            };
+            if stop.is_none() {
+                return Ok(whole);
+            }
+            so_far = Some(whole);
+        }
+    }
+
+    /// Believes what the machine's clock shows, and does what waited for that in every region. `None` where there is nothing to believe.
+    ///
+    /// # Errors
+    /// [`ClockError`].
+    pub fn accept_clock(&self, caller: &Caller) -> Result<Option<Moved>, ClockError> {
+        let Some(mut moved) = self.own().accept_clock(caller)? else { return Ok(None) };
+        moved.done.extend(self.do_what_is_due_elsewhere()?);
+        Ok(Some(moved))
+    }
+
+    fn others(&self) -> Result<Vec<Arc<Kms>>, KmsError> {
+        let failed = |why: String| KmsError::failed(Cause::Store, why);
+        let names = self.store.other_regions().map_err(|error| failed(error.to_string()))?;
+        names.iter().map(|region| self.of(region).map_err(|error| failed(error.to_string()))).collect()
+    }
+
+    /// The next date of a key in another region than the home's own, after `now`.
+    fn next_stop(&self, now: Timestamp) -> Result<Option<Timestamp>, KmsError> {
+        let dates = self.others()?.into_iter().map(|kms| kms.next_due()).collect::<Result<Vec<_>, _>>()?;
+        Ok(dates.into_iter().flatten().filter(|date| *date > now).min())
+    }
+
+    fn do_what_is_due_elsewhere(&self) -> Result<Vec<Done>, KmsError> {
+        let done =
+            self.others()?.into_iter().map(|kms| kms.do_what_is_due()).collect::<Result<Vec<_>, _>>()?;
+        Ok(done.concat())
     }
 }
 

@@ -54,3 +54,35 @@ fn flags_of_the_operations_are_those_of_aws() {
     fixture.run(&["kms", "replicate-key", "--key-id", key]).fails(252, &["--replica-region"]);
     fixture.run(&["kms", "update-primary-region", "--key-id", key]).fails(252, &["--primary-region"]);
 }
+
+/// Rule T-1: the clock passes dates in their order, whatever regions they are of.
+#[test]
+fn t_1_a_clock_that_is_moved_stops_at_the_dates_of_other_regions() {
+    let fixture = Fixture::bare();
+    fixture.ok(&["setup", "--key-file", "key-file", "--no-recovery-code", "--simulated-clock"]);
+    let key = fixture.kms(&["create-key", "--multi-region"])["KeyMetadata"]["KeyId"].clone();
+    let key = key.as_str().unwrap();
+    for region in ["eu-west-1", "ap-south-1"] {
+        fixture.kms(&["replicate-key", "--key-id", key, "--replica-region", region]);
+    }
+    let end = |region: &str, days: &str| {
+        let schedule = ["--key-id", key, "--pending-window-in-days", days];
+        fixture.kms(&[&["schedule-key-deletion", "--region", region], &schedule[..]].concat());
+    };
+    end("ap-south-1", "12");
+    end("eu-west-1", "7");
+    end("us-east-1", "9");
+    let told = fixture.ok(&["clock", "advance", "20d", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let done: Vec<_> =
+        told["done"].as_array().unwrap().iter().map(|done| done["key"].as_str().unwrap()).collect();
+    let arn = |region: &str| format!("arn:aws:kms:{region}:000000000000:key/{key}");
+    assert_eq!(done, [arn("eu-west-1"), arn("ap-south-1")], "{told}");
+    // The primary's nine days began on the twelfth day, when its last replica was gone.
+    let metadata = fixture.kms(&["describe-key", "--key-id", key]);
+    assert_eq!(metadata["KeyMetadata"]["KeyState"], "PendingDeletion");
+    let told = fixture.ok(&["clock", "advance", "2d"]);
+    assert!(told.contains(&format!("deleted {}", arn("us-east-1"))), "{told}");
+    let verified = fixture.ok(&["audit", "verify"]);
+    assert!(verified.contains("records"), "{verified}");
+}

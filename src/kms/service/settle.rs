@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{KeyChange, Kms};
 use crate::kms::KmsError;
 use crate::kms::audit::AuditEvent;
+use crate::kms::clock::Done;
 use crate::kms::clock_guard::{Look, Times};
 use crate::kms::due::{self, Happening, ServiceEvent};
 use crate::kms::ring::Keyring;
@@ -35,7 +36,7 @@ impl Kms {
         if !is_due && (!look.is_news || waits()) {
             return Ok((as_claimed(ring, look.times), look.times));
         }
-        let settled = self.settle().or_else(|error| {
+        let settled = self.settle().map(|(settled, _)| settled).or_else(|error| {
             if is_due && !due::only_rotations(&ring, look.times.trusted) {
                 return Err(error);
             }
@@ -53,9 +54,17 @@ impl Kms {
         Ok((as_claimed(settled, times), times))
     }
 
+    /// Does what dates have brought by now; what that was.
+    ///
+    /// # Errors
+    /// As [`Kms::current_ring`], also where only rotations could not be made.
+    pub fn do_what_is_due(&self) -> Result<Vec<Done>, KmsError> {
+        self.settle().map(|(_, done)| done)
+    }
+
     /// Remembers what the clock shows (rule T-2), does what dates have brought (rules DEL-3, IMP-5, ROT-10), and tells mounts.
-    pub(super) fn settle(&self) -> Result<Arc<Keyring>, KmsError> {
-        let (mut recorded, mut found) = (Vec::new(), Vec::new());
+    pub(super) fn settle(&self) -> Result<(Arc<Keyring>, Vec<Done>), KmsError> {
+        let (mut done, mut found) = (Vec::new(), Vec::new());
         let outcome = self.store.update(&mut |ring| {
             let look = self.look(ring);
             let now = look.times.trusted;
@@ -65,15 +74,16 @@ impl Kms {
             if look.is_news || !happenings.is_empty() {
                 changes.push(self.seen(ring, look)?);
             }
-            for (_, Happening { events, changes: brought }) in happenings {
+            for (date, Happening { events, changes: brought }) in happenings {
                 for event in events {
                     self.record(&AuditEvent::of_service(&self.scene(ring), &event))?;
-                    recorded.push(event);
+                    done.push(Done::of(ring, date, event));
                 }
                 changes.extend(brought);
             }
             Ok(changes)
         });
+        let recorded: Vec<_> = done.iter().map(|done| done.event.clone()).collect();
         let ring = outcome.or_else(|error| {
             let ring = self.ring()?;
             for (finding, times) in &found {
@@ -88,7 +98,7 @@ impl Kms {
                 log::warn!("{key} can no longer be used: {why}");
             }
         }
-        Ok(ring)
+        Ok((ring, done))
     }
 
     /// Records that what was recorded did not come to be.
