@@ -45,7 +45,7 @@ fn find_by_alias<'a>(
     form: Form,
 ) -> Result<&'a Arc<Key>, KmsError> {
     if form == Form::IdOrArn {
-        return Err(invalid(typed));
+        return Err(KmsError::new(AwsError::InvalidArn, "Key Aliases are not supported for this operation."));
     }
     let alias = AliasName::parse(name).ok_or_else(|| invalid(typed))?;
     let target = ring.alias(&alias).and_then(|alias| ring.key(alias.key));

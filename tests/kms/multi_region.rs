@@ -228,7 +228,7 @@ fn only_an_enabled_primary_is_replicated_and_into_each_region_once() {
         "{missing}"
     );
     let alias = service.refusal("ReplicateKey", json!({"KeyId": "alias/a", "ReplicaRegion": ELSEWHERE}));
-    assert!(alias.starts_with("NotFoundException"), "{alias}");
+    assert!(alias.starts_with("InvalidArnException"), "{alias}");
     service.disable(&key);
     let disabled = service.refusal("ReplicateKey", into(&key, ELSEWHERE));
     assert_eq!(disabled, format!("DisabledException: {} is disabled.", key.arn));

@@ -135,7 +135,10 @@ fn pol_1_there_is_one_policy_by_the_name_of_default() {
     assert!(odd.ends_with("Member must satisfy regular expression pattern: [\\w]+"), "{odd}");
     service.ok("PutKeyPolicy", json!({"KeyId": key.id, "PolicyName": "default", "Policy": document}));
     let alias = json!({"KeyId": "alias/none"});
-    assert_eq!(service.refusal("GetKeyPolicy", alias), "NotFoundException: Invalid keyId 'alias/none'");
+    assert_eq!(
+        service.refusal("GetKeyPolicy", alias),
+        "InvalidArnException: Key Aliases are not supported for this operation."
+    );
 }
 
 /// Each operation that names a key, with the permissions that it needs.

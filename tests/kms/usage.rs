@@ -117,7 +117,9 @@ fn a_key_is_named_by_id_or_arn_and_not_by_alias() {
     let service = Service::new();
     let key = service.key();
     service.alias("alias/a", &key);
-    assert!(service.refusal("GetKeyLastUsage", json!({"KeyId": "alias/a"})).starts_with("NotFoundException"));
+    assert!(
+        service.refusal("GetKeyLastUsage", json!({"KeyId": "alias/a"})).starts_with("InvalidArnException")
+    );
     assert_eq!(
         service.refusal("GetKeyLastUsage", json!({})),
         "ValidationException: 1 validation error detected: Value null at 'keyId' failed to satisfy constraint: \
