@@ -152,7 +152,8 @@ fn check_usage(operation: Operation, key: &Key, arn: &KeyArn) -> Result<(), KmsE
     let why = if !spec::is_for(operation, usage) {
         format!("{arn} key usage is {} which is not valid for {name}.", usage.name())
     } else if spec::is_for_symmetric_alone(operation) && spec.kind() != KeyKind::Symmetric {
-        format!("{arn} key spec is {} which is not valid for {name}.", spec.name())
+        // AWS says so of GenerateDataKey (Apache Hadoop's guide to S3A's troubles shows it); what it says of key pairs is not on record.
+        "You cannot generate a data key with an asymmetric CMK".to_owned()
     } else {
         return Ok(());
     };
