@@ -24,6 +24,8 @@ use crate::datakey::MATERIAL_ID_LEN;
 const KEY_ID_LEN: RangeInclusive<usize> = 1..=2048;
 /// Digits of a material id.
 const MATERIAL_ID_DIGITS: usize = 2 * MATERIAL_ID_LEN;
+/// Blobs whose value AWS's model calls sensitive: it shows nothing of them, not even that there is none.
+const SENSITIVE: [&str; 2] = ["Plaintext", "Message"];
 /// Bytes of an encryption context as JSON, at most. AWS gives no number; each record has the context whole, so this bounds both.
 const CONTEXT_BYTES_MAX: usize = 8192;
 /// Bytes of a member that is recorded, at most: what a key policy may have. No request that is carried out has a larger one.
@@ -148,6 +150,11 @@ impl Fields {
         };
         if let Some(bytes) = &bytes {
             self.check_len(name, None, bytes.len(), &len);
+        } else if SENSITIVE.contains(&name) {
+            let name = lower_camel(name);
+            self.violations
+                .push(format!("Value at '{name}' failed to satisfy constraint: Member must not be null"));
+            return Ok(Zeroizing::default());
         }
         Ok(self.required(name, bytes))
     }
@@ -440,7 +447,7 @@ mod tests {
             "4 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
              greater than or equal to 1; Value '0' at 'numberOfBytes' failed to satisfy constraint: Member must have \
              value greater than or equal to 1; Value 'AES_512' at 'keySpec' failed to satisfy constraint: Member must \
-             satisfy enum value set: [AES_256, AES_128]; Value null at 'plaintext' failed to satisfy constraint: \
+             satisfy enum value set: [AES_256, AES_128]; Value at 'plaintext' failed to satisfy constraint: \
              Member must not be null"
         );
     }
