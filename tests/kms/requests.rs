@@ -77,8 +77,18 @@ fn a_value_out_of_its_range_is_named_with_its_bound() {
             "CreateKey",
             json!({"KeyUsage": "SIGN"}),
             "Value 'SIGN' at 'keyUsage' failed to satisfy constraint: Member must \
-          satisfy enum value set: [SIGN_VERIFY, ENCRYPT_DECRYPT, GENERATE_VERIFY_MAC, KEY_AGREEMENT, \
+          satisfy enum value set: [ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC, KEY_AGREEMENT, \
           ENCAPSULATE_DECAPSULATE]"
+                .into(),
+        ),
+        // Up to HMAC_512 as recorded on AWS, LocalStack's test_hmac_create_key_invalid_operations.
+        (
+            "CreateKey",
+            json!({"KeySpec": "HMAC_random"}),
+            "Value 'HMAC_random' at 'keySpec' failed to satisfy constraint: Member must satisfy enum value set: \
+          [RSA_2048, ECC_NIST_P384, ECC_NIST_P256, ECC_NIST_P521, HMAC_384, RSA_3072, ECC_SECG_P256K1, \
+          RSA_4096, SYMMETRIC_DEFAULT, HMAC_256, HMAC_224, HMAC_512, SM2, ML_DSA_44, ML_DSA_65, ML_DSA_87, \
+          ECC_NIST_EDWARDS25519, ML_KEM_512, ML_KEM_768, ML_KEM_1024]"
                 .into(),
         ),
         (
