@@ -10,6 +10,9 @@ fn what_is_missing_is_named() {
     for (operation, members) in [
         ("DescribeKey", &["keyId"][..]),
         ("Encrypt", &["keyId", "plaintext"]),
+        ("Sign", &["keyId", "message", "signingAlgorithm"]),
+        ("Verify", &["keyId", "message", "signingAlgorithm", "signature"]),
+        ("VerifyMac", &["keyId", "message", "macAlgorithm", "mac"]),
         ("Decrypt", &["ciphertextBlob"]),
         ("ReEncrypt", &["ciphertextBlob", "destinationKeyId"]),
         ("UpdateKeyDescription", &["keyId", "description"]),
@@ -103,6 +106,23 @@ fn a_value_out_of_its_range_is_named_with_its_bound() {
             json!({"KeyId": key.id, "KeySpec": "AES_512"}),
             "Value 'AES_512' at 'keySpec' failed to satisfy \
           constraint: Member must satisfy enum value set: [AES_256, AES_128]"
+                .into(),
+        ),
+        // These two in the order of Floci's tests, which follow AWS.
+        (
+            "Encrypt",
+            json!({"KeyId": key.id, "Plaintext": "AAAA", "EncryptionAlgorithm": "FOO"}),
+            "Value 'FOO' at 'encryptionAlgorithm' failed to satisfy constraint: Member must satisfy enum value set: \
+          [RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE, SYMMETRIC_DEFAULT]"
+                .into(),
+        ),
+        (
+            "Sign",
+            json!({"KeyId": key.id, "Message": "AAAA", "SigningAlgorithm": "FOO"}),
+            "Value 'FOO' at 'signingAlgorithm' failed to satisfy constraint: Member must satisfy enum value set: \
+          [RSASSA_PSS_SHA_256, RSASSA_PSS_SHA_384, RSASSA_PSS_SHA_512, RSASSA_PKCS1_V1_5_SHA_256, \
+          RSASSA_PKCS1_V1_5_SHA_384, RSASSA_PKCS1_V1_5_SHA_512, ECDSA_SHA_256, ECDSA_SHA_384, ECDSA_SHA_512, \
+          ED25519_SHA_512, ED25519_PH_SHA_512, SM2DSA, ML_DSA_SHAKE_256]"
                 .into(),
         ),
         (

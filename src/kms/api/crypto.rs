@@ -30,11 +30,12 @@ pub(in crate::kms) const SYMMETRIC: &str = EncryptionAlgorithm::SymmetricDefault
 /// The two permissions of ReEncrypt, of the key that decrypts and of the one that encrypts.
 pub(in crate::kms) const RE_ENCRYPT_FROM: &str = "ReEncryptFrom";
 pub(in crate::kms) const RE_ENCRYPT_TO: &str = "ReEncryptTo";
+/// In the order in which AWS lists them, as Floci's tests have it.
 const ALGORITHMS: &[&str] = &[
-    SYMMETRIC,
     EncryptionAlgorithm::RsaesOaepSha1.name(),
     EncryptionAlgorithm::RsaesOaepSha256.name(),
     "SM2PKE",
+    SYMMETRIC,
 ];
 
 /// Encrypts under the current backing key of `key`, whose state permits it; a key of another kind has none.

@@ -29,6 +29,7 @@ const DIGEST: &str = "DIGEST";
 const EXTERNAL_MU: &str = "EXTERNAL_MU";
 const MESSAGE_TYPES: &[&str] = &[RAW, DIGEST, EXTERNAL_MU];
 /// Every one of AWS's (AWS KMS API, SigningAlgorithmSpec), also those that no key here has.
+/// In the order in which AWS lists them, as Floci's tests have it.
 const ALGORITHMS: &[&str] = &[
     SigningAlgorithm::RsassaPssSha256.name(),
     SigningAlgorithm::RsassaPssSha384.name(),
@@ -39,10 +40,10 @@ const ALGORITHMS: &[&str] = &[
     SigningAlgorithm::EcdsaSha256.name(),
     SigningAlgorithm::EcdsaSha384.name(),
     SigningAlgorithm::EcdsaSha512.name(),
-    "SM2DSA",
-    "ML_DSA_SHAKE_256",
     SigningAlgorithm::Ed25519Sha512.name(),
     SigningAlgorithm::Ed25519PhSha512.name(),
+    "SM2DSA",
+    "ML_DSA_SHAKE_256",
 ];
 
 /// What Sign and Verify have in common.
