@@ -108,7 +108,7 @@ fn a_value_out_of_its_range_is_named_with_its_bound() {
           constraint: Member must satisfy enum value set: [AES_256, AES_128]"
                 .into(),
         ),
-        // These two in the order of Floci's tests, which follow AWS.
+        // These two in the order of another emulator, Floci.
         (
             "Encrypt",
             json!({"KeyId": key.id, "Plaintext": "AAAA", "EncryptionAlgorithm": "FOO"}),

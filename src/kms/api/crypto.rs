@@ -30,7 +30,7 @@ pub(in crate::kms) const SYMMETRIC: &str = EncryptionAlgorithm::SymmetricDefault
 /// The two permissions of ReEncrypt, of the key that decrypts and of the one that encrypts.
 pub(in crate::kms) const RE_ENCRYPT_FROM: &str = "ReEncryptFrom";
 pub(in crate::kms) const RE_ENCRYPT_TO: &str = "ReEncryptTo";
-/// In the order in which AWS lists them, as Floci's tests have it.
+/// In the order in which another emulator, Floci, has AWS list them.
 const ALGORITHMS: &[&str] = &[
     EncryptionAlgorithm::RsaesOaepSha1.name(),
     EncryptionAlgorithm::RsaesOaepSha256.name(),

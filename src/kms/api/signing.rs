@@ -29,7 +29,7 @@ const DIGEST: &str = "DIGEST";
 const EXTERNAL_MU: &str = "EXTERNAL_MU";
 const MESSAGE_TYPES: &[&str] = &[RAW, DIGEST, EXTERNAL_MU];
 /// Every one of AWS's (AWS KMS API, SigningAlgorithmSpec), also those that no key here has.
-/// In the order in which AWS lists them, as Floci's tests have it.
+/// In the order in which another emulator, Floci, has AWS list them.
 const ALGORITHMS: &[&str] = &[
     SigningAlgorithm::RsassaPssSha256.name(),
     SigningAlgorithm::RsassaPssSha384.name(),
