@@ -412,5 +412,5 @@ def test_the_last_use_of_a_key_is_the_last_that_succeeded(kms, key):
     assert usage["Operation"] == "Encrypt" and re.fullmatch(UUID, usage["CloudTrailEventId"])
     assert usage["KmsRequestId"] == used["ResponseMetadata"]["RequestId"]
     assert usage["Timestamp"] >= created
-    with pytest.raises(kms.exceptions.NotFoundException):
+    with pytest.raises(kms.exceptions.InvalidArnException):
         kms.get_key_last_usage(KeyId="alias/none")
