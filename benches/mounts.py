@@ -65,32 +65,25 @@ class Kmsfs(System):
         self.command("umount", str(self.mnt))
 
 
-class Gocryptfs(System):
-    def __init__(self, base):
-        super().__init__("gocryptfs", base)
+class Foreground(System):
+    """One whose process serves until it is unmounted; in its commands, BACKING and MNT stand for the directories."""
+
+    def __init__(self, name, base, serve, create=None):
+        super().__init__(name, base)
+        self.create, self.serve = create, serve
         self.process = None
 
-    def mount(self):
-        password = ["-q", "-extpass", "echo password"]
-        subprocess.run(["gocryptfs", *password, "-init", "-scryptn", "10", str(self.backing)], check=True)
-        command = ["gocryptfs", *password, "-fg", "-nosyslog", str(self.backing), str(self.mnt)]
-        self.process = subprocess.Popen(command)
-        self.pid = self.process.pid
-        wait_for_mount(self.mnt)
-
-    def unmount(self):
-        subprocess.run(["fusermount3", "-u", str(self.mnt)], check=True)
-        self.process.wait(60)
-
-
-class Passthrough(System):
-    def __init__(self, base, binary):
-        super().__init__("passthrough", base)
-        self.binary = binary
-        self.process = None
+    def arguments(self, command):
+        return [{"BACKING": str(self.backing), "MNT": str(self.mnt)}.get(word, word) for word in command]
 
     def mount(self):
-        self.process = subprocess.Popen([self.binary, str(self.backing), str(self.mnt)])
+        environment = {**os.environ, "HOME": str(self.base), "CRYFS_FRONTEND": "noninteractive", "CRYFS_NO_UPDATE_CHECK": "true"}
+        quiet = {"stdout": subprocess.DEVNULL, "env": environment}
+        if self.create:
+            subprocess.run(self.arguments(self.create), check=True, input=b"password\n", **quiet)
+        self.process = subprocess.Popen(self.arguments(self.serve), stdin=subprocess.PIPE, **quiet)
+        self.process.stdin.write(b"password\n")
+        self.process.stdin.close()
         self.pid = self.process.pid
         wait_for_mount(self.mnt)
 
@@ -99,8 +92,19 @@ class Passthrough(System):
         self.process.wait(60)
 
 
+GOCRYPTFS = ["gocryptfs", "-q", "-extpass", "echo password"]
+# Other encrypted filesystems by their names: how one is mounted, and how it is made where that is a command of its own.
+OTHERS = {
+    "gocryptfs": ([*GOCRYPTFS, "-fg", "-nosyslog", "BACKING", "MNT"], [*GOCRYPTFS, "-init", "-scryptn", "10", "BACKING"]),
+    "securefs": (["securefs", "mount", "--pass", "password", "BACKING", "MNT"],
+                 ["securefs", "create", "--pass", "password", "--rounds", "1", "BACKING"]),
+    "encfs": (["encfs", "--standard", "--stdinpass", "-f", "BACKING", "MNT"], None),
+    "cryfs": (["cryfs", "-f", "BACKING", "MNT"], None),
+}
+
+
 def wait_for_mount(path):
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not os.path.ismount(path):
         if time.monotonic() > until:
             raise RuntimeError(f"{path} is not mounted")
@@ -246,24 +250,26 @@ def better(ours, theirs, unit):
     return ours / theirs if unit.endswith("/s") else theirs / ours
 
 
-def report(results, rounds):
-    lines = [f"{'':34} {'kmsfs':>21} {'gocryptfs':>21} {'passthrough':>21}   kmsfs is better by (gocryptfs, passthrough)"]
+def report(results, others, rounds):
+    """The table of what was measured of kmsfs and of `others`, and rows for JSON."""
+    titles = " ".join(f"{name:>21}" for name in ("kmsfs", *others))
+    lines = [f"{'':34} {titles}   kmsfs is better by ({', '.join(others)})"]
     rows = []
     for figure, (unit, by_system) in results.items():
         cells, row = [], {"figure": figure, "unit": unit, "rounds": rounds, "values": by_system}
-        for name in ("kmsfs", "gocryptfs", "passthrough"):
+        for name in ("kmsfs", *others):
             values = by_system[name]
             digits = 2 if statistics.median(values) < 10 else 0
             spread = f"{min(values):.{digits}f}-{max(values):.{digits}f}"
             cells.append(f"{statistics.median(values):.{digits}f} ({spread})")
         ratios = {}
-        for name in ("gocryptfs", "passthrough"):
+        for name in others:
             pairs = zip(by_system["kmsfs"], by_system[name])
             ratios[name] = statistics.median(better(ours, theirs, unit) for ours, theirs in pairs)
         row["kmsfs_is_better_by"] = ratios
         rows.append(row)
-        lines.append(f"{figure + ', ' + unit:34} {cells[0]:>21} {cells[1]:>21} {cells[2]:>21}   "
-                     f"{ratios['gocryptfs']:.2f}, {ratios['passthrough']:.2f}")
+        values = " ".join(f"{cell:>21}" for cell in cells)
+        lines.append(f"{figure + ', ' + unit:34} {values}   {', '.join(f'{ratio:.2f}' for ratio in ratios.values())}")
     return "\n".join(lines), rows
 
 
@@ -272,6 +278,7 @@ def main():
     parser.add_argument("--kmsfs", required=True, help="the binary")
     parser.add_argument("--passthrough", required=True, help="the example's binary")
     parser.add_argument("--measuring", help="a binary whose audit log can be turned off, to measure what that costs")
+    parser.add_argument("--beside", action="append", choices=list(OTHERS)[1:], default=[], help="another encrypted filesystem")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the full work, for trying out")
     parser.add_argument("--json", help="where to write all values")
@@ -279,7 +286,8 @@ def main():
     os.umask(0o022)
     base = Path(tempfile.mkdtemp(prefix="kmsfs-bench-", dir="/dev/shm"))
     disk = Path(tempfile.mkdtemp(prefix="kmsfs-bench-", dir="/var/tmp"))
-    systems = [Kmsfs(base, given.kmsfs), Gocryptfs(base), Passthrough(base, given.passthrough)]
+    systems = [Kmsfs(base, given.kmsfs), *(Foreground(name, base, *OTHERS[name]) for name in ("gocryptfs", *given.beside))]
+    systems.append(Foreground("passthrough", base, [given.passthrough, "BACKING", "MNT"]))
     mounted, results = [], {}
     try:
         tree(base)
@@ -289,7 +297,8 @@ def main():
             mounted.append(system)
         for turn in range(given.rounds):
             # Who comes first changes, so that none always has the warmer machine.
-            for system in systems[turn % 3:] + systems[:turn % 3]:
+            first = turn % len(systems)
+            for system in systems[first:] + systems[:first]:
                 print(f"round {turn + 1} of {given.rounds}: {system.name}", file=sys.stderr)
                 for figure, value, unit in measure(system, base, given.scale):
                     results.setdefault(figure, (unit, {}))[1].setdefault(system.name, []).append(value)
@@ -304,7 +313,7 @@ def main():
             system.unmount()
         shutil.rmtree(base)
         shutil.rmtree(disk)
-    text, rows = report(results, given.rounds)
+    text, rows = report(results, [system.name for system in systems[1:]], given.rounds)
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
           f"{given.rounds} rounds: median (least-most)\n{text}{of_audit}")
