@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use kmsfs::fs::backing::Backing;
 use parking_lot::Mutex;
@@ -20,6 +21,8 @@ pub struct Memory(Arc<Mutex<State>>, Pauses);
 /// Where a test holds operations up: each waits, when it is done, as long as its lock is held.
 #[derive(Debug, Clone, Default)]
 pub struct Pauses {
+    /// The next sync waits, before it does anything, until something comes here.
+    pub before_sync: Arc<Mutex<Option<Receiver<()>>>>,
     pub sync: Arc<Mutex<()>>,
     pub set_len: Arc<Mutex<()>>,
 }
@@ -268,9 +271,16 @@ impl Backing for Memory {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let waits = self.1.before_sync.lock().take();
+        if let Some(go) = waits {
+            go.recv().expect("the test lets it go");
+        }
         let mut state = self.0.lock();
-        // Whoever is killed does not sync any more.
-        if state.disk.is_some() && state.allowed != Some(0) {
+        if state.disk.is_some() {
+            // Whoever is killed does not sync any more.
+            if state.allowed == Some(0) {
+                return Err(io::Error::other("stopped"));
+            }
             state.disk = Some(Disk { synced: state.pages.clone(), len: state.len, ..Disk::default() });
         }
         drop(state);

@@ -216,6 +216,54 @@ fn a_sync_of_a_clean_file_is_a_promise_too() {
     ]);
 }
 
+#[test]
+fn what_was_synced_survives_the_commit_after_it() {
+    both(&[
+        write(0, 700_000, 1),
+        Step::Sync,
+        write(100, 9_000, 2),
+        write(300_000, 200_000, 3),
+        Step::Sync,
+        Step::Reopen,
+        write(500_000, 10_000, 4),
+        Step::Sync,
+        Step::Reopen,
+    ]);
+}
+
+/// The last writer may close a file while somebody else syncs it.
+#[test]
+fn a_commit_while_a_sync_is_under_way_does_not_rely_on_it() {
+    let this = File::new(1, Durability::Default);
+    let memory = this.empty();
+    memory.keep_disk();
+    let file = this.open(&memory).unwrap();
+    let (before, after) = (pattern(1, 700_000), pattern(2, 200_000));
+    file.write_at(0, &before).unwrap();
+    file.sync().unwrap();
+    file.write_at(300_000, &after).unwrap();
+    let (go, wait) = std::sync::mpsc::channel();
+    *memory.pauses().before_sync.lock() = Some(wait);
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| file.sync());
+        while memory.pauses().before_sync.lock().is_some() {
+            std::thread::yield_now();
+        }
+        file.commit_clean().unwrap();
+        // Page 0 is the first that the disk has of what was written since the last sync that ended.
+        let mut first = true;
+        let left = memory.lose_power(|below| if std::mem::take(&mut first) { below - 1 } else { 0 }, |_| 0);
+        go.send(()).unwrap();
+        syncing.join().unwrap().unwrap();
+        let file = this.open(&left).unwrap();
+        let mut found = vec![0; 700_000];
+        file.read_at(0, &mut found).unwrap();
+        let mut written = before.clone();
+        written[300_000..500_000].copy_from_slice(&after);
+        assert_eq!(neither(&found, &[before, written]), None);
+    });
+}
+
 /// What nobody ever synced, but was written back long ago, and is then changed without a sync when the power goes: it may be refused as
 /// a whole. A repair brings back every chunk that was not being changed.
 fn repaired_everywhere(before: &[Step], script: &[Step]) {

@@ -15,24 +15,44 @@ impl<B: Backing> CryptFile<B> {
     /// # Errors
     /// [`FileError`]; nothing is promised then.
     pub fn sync(&self) -> Result<()> {
+        self.sync_within(&|write| write(), &|backing| Ok(backing.sync()?))
+    }
+
+    /// As [`CryptFile::sync`]; `around` is handed what writes a header, while nobody else writes to the file, and `last` syncs when all
+    /// is written: it may do so with more than the content.
+    ///
+    /// # Errors
+    /// As [`CryptFile::sync`]; what `around` and `last` answer.
+    pub fn sync_within(
+        &self,
+        around: &dyn Fn(&mut dyn FnMut() -> Result<()>) -> Result<()>,
+        last: &dyn Fn(&B) -> Result<()>,
+    ) -> Result<()> {
         if !self.is_dirty() {
-            self.backing.sync()?;
-            return self.note_synced();
+            last(&self.backing)?;
+            return self.note_synced(around, last);
         }
         if self.is_unfinished() {
             let _shape = self.shape.write();
             self.finish()?;
         }
-        // What was written up to here is below this size.
-        let (size, truncations, sequence) = {
-            let _shape = self.shape.read();
-            let sequence = self.head.lock().header.sequence;
-            (self.size(), self.truncations.load(Ordering::Acquire), sequence)
+        // What was written up to here is below this size; and what was begun is done, while nobody else is in.
+        let (size, truncations, written, sequence, is_said) = {
+            let _shape = self.shape.write();
+            let header = &self.head.lock().header;
+            let size = self.size();
+            let is_said = !header.dirty || (header.synced && header.committed_size == size);
+            let truncations = self.truncations.load(Ordering::Acquire);
+            (size, truncations, self.written.load(Ordering::Acquire), header.sequence, is_said)
         };
-        self.unsynced.store(false, Ordering::Release);
-        self.backing.sync().inspect_err(|_| self.unsynced.store(true, Ordering::Release))?;
+        if is_said {
+            last(&self.backing)?
+        } else {
+            self.backing.sync()?
+        }
+        self.synced.fetch_max(written, Ordering::AcqRel);
         // No change of size may be half-way while the header says where the file ends.
-        let shape = self.shape.read();
+        let shape = self.shape.write();
         let mut head = self.head.lock();
         if head.header.sequence == sequence {
             self.note_durable(&mut head);
@@ -41,31 +61,38 @@ impl<B: Backing> CryptFile<B> {
         let truncated = self.truncations.load(Ordering::Acquire) != truncations;
         let was_noted = std::mem::replace(&mut head.header.synced, true);
         if !head.header.dirty || (was_noted && (head.header.committed_size == size || truncated)) {
-            return Ok(());
+            drop((head, shape));
+            return if is_said { Ok(()) } else { last(&self.backing) };
         }
-        let header = &head.header;
-        let size = if truncated { header.committed_size } else { size };
-        let next = NextHeader {
-            dirty: true,
-            unattested: header.unattested,
-            committed_size: size,
-            acknowledged_size: header.acknowledged_size.max(size),
-            resize: header.resize,
-            target_size: header.target_size,
-        };
-        self.write_head(&mut head, next)?;
+        let size = if truncated { head.header.committed_size } else { size };
+        around(&mut || {
+            let header = &head.header;
+            let next = NextHeader {
+                dirty: true,
+                unattested: header.unattested,
+                committed_size: size,
+                acknowledged_size: header.acknowledged_size.max(size),
+                resize: header.resize,
+                target_size: header.target_size,
+            };
+            self.write_head(&mut head, next)
+        })?;
         drop(shape);
-        self.backing.sync()?;
+        last(&self.backing)?;
         self.note_durable(&mut head);
         Ok(())
     }
 
     /// Has the header of a clean file say that it was synced.
-    fn note_synced(&self) -> Result<()> {
+    fn note_synced(
+        &self,
+        around: &dyn Fn(&mut dyn FnMut() -> Result<()>) -> Result<()>,
+        last: &dyn Fn(&B) -> Result<()>,
+    ) -> Result<()> {
         if !self.writable {
             return Ok(());
         }
-        let _shape = self.shape.write();
+        let shape = self.shape.write();
         let mut head = self.head.lock();
         let was_noted = std::mem::replace(&mut head.header.synced, true);
         // A run that began meanwhile says so with its next header.
@@ -73,8 +100,9 @@ impl<B: Backing> CryptFile<B> {
             return Ok(());
         }
         let unattested = head.header.unattested;
-        self.write_clean(&mut head, unattested)?;
-        self.backing.sync()?;
+        around(&mut || self.write_clean(&mut head, unattested))?;
+        drop(shape);
+        last(&self.backing)?;
         self.note_durable(&mut head);
         Ok(())
     }
@@ -97,7 +125,8 @@ impl<B: Backing> CryptFile<B> {
         }
         self.settle()?;
         let mut head = self.head.lock();
-        let unsynced = head.run_is_durable && self.unsynced.load(Ordering::Acquire);
+        let unsynced = head.run_is_durable
+            && self.written.load(Ordering::Acquire) != self.synced.load(Ordering::Acquire);
         if self.durability == Durability::Strict || unsynced {
             // A clean header on disk without what it speaks of would take with it what was synced before.
             self.backing.sync()?;
@@ -157,6 +186,8 @@ impl<B: Backing> CryptFile<B> {
             if state.has_two(number) {
                 return Err(FileError::Unsettled(index.first_chunk().0 + (number * 8) as u64));
             }
+            // A clean header must not be on disk beside the sector as it was.
+            self.note_write();
             self.write_sectors(&segment, &mut state, number, number)?;
         }
         Ok(())

@@ -79,8 +79,10 @@ pub struct CryptFile<B> {
     uncertain: AtomicBool,
     /// A change of size or a header failed half-way: what it began has to be ended before the next change.
     unfinished: AtomicBool,
-    /// Whether content changed since the last sync.
-    unsynced: AtomicBool,
+    /// Writes so far of which a clean header must not be on disk without them, each counted before it is made.
+    written: AtomicU64,
+    /// How many of them are known to be on disk.
+    synced: AtomicU64,
     /// Changes of content so far, each counted before it is made.
     changes: AtomicU64,
     /// Truncations so far: what lay below the size before one need not lie there after it.
@@ -132,7 +134,12 @@ impl<B: Backing> CryptFile<B> {
     /// Notes that content is about to change. The caller holds `shape` either way.
     fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        self.unsynced.store(true, Ordering::Release);
+        self.note_write();
+    }
+
+    /// Notes that something is about to be written that a clean header relies on.
+    fn note_write(&self) {
+        self.written.fetch_add(1, Ordering::AcqRel);
     }
 
     fn file_id(&self) -> FileId {

@@ -158,6 +158,7 @@ impl<B: Backing> CryptFile<B> {
     /// Looks at every sector of the file: settles chunks with two versions, and counts the content root anew.
     pub(super) fn take_stock(&self, size: u64) -> Result<()> {
         self.unsettled.lock().clear();
+        self.note_write();
         self.mark(&[], true)?;
         self.settle_segment(SegmentIndex(0))?;
         for group in 0..GroupIndex::count(size) {
