@@ -1,6 +1,6 @@
 //! Tampering: for everything that the design lists as detected, a read gives an error or the right bytes, and never others.
 
-use kmsfs::content::layout::{ChunkIndex, PAGE, SegmentIndex, backing_size};
+use kmsfs::content::layout::{ChunkIndex, GroupIndex, PAGE, SegmentIndex, backing_size};
 use kmsfs::fs::Durability;
 use proptest::prelude::*;
 
@@ -364,6 +364,22 @@ fn a_damaged_segment_can_be_truncated_away() {
     let file = this().open(&memory).unwrap();
     assert!(crate::content(&file).unwrap() == plain[..300_000]);
     assert!(file.verify().unwrap().is_whole());
+}
+
+#[test]
+fn a_damaged_index_can_be_truncated_away() {
+    for size in [0, 5, 131_072] {
+        let (memory, plain) = clean(400_000);
+        memory.put(GroupIndex(0).index_offset(), &[0; PAGE as usize]);
+        let file = this().open(&memory).unwrap();
+        assert!(file.set_size(300_000).is_err(), "what stays of it is damaged");
+        file.set_size(size).unwrap();
+        file.commit_clean().unwrap();
+        drop(file);
+        let file = this().open(&memory).unwrap();
+        assert!(crate::content(&file).unwrap() == plain[..size as usize]);
+        assert!(file.verify().unwrap().is_whole());
+    }
 }
 
 #[test]

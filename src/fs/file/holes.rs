@@ -65,7 +65,8 @@ impl<B: Backing> CryptFile<B> {
             return Ok(None);
         }
         let first = ChunkIndex::containing(offset).segment();
-        for segment in self.segments_from(first, size)? {
+        for segment in self.segments_from(first, size) {
+            let segment = segment?;
             let from = ChunkIndex::containing(offset.max(segment.start())).in_segment();
             let found = self.find_in(segment, from, |entry| !entry.is_hole())?;
             if let Some(chunk) = found.filter(|chunk| chunk.start() < size) {
@@ -96,15 +97,19 @@ impl<B: Backing> CryptFile<B> {
         Ok(Some(size))
     }
 
-    /// The segments from `first` on that exist.
-    fn segments_from(&self, first: SegmentIndex, size: u64) -> Result<impl Iterator<Item = SegmentIndex>> {
-        let zero = (first.0 == 0).then_some(SegmentIndex(0));
-        let mut present = Vec::new();
-        let first_group = first.group().map_or(0, |(group, _)| group.0);
-        for group in first_group..GroupIndex::count(size) {
-            present.extend(self.present_segments(GroupIndex(group))?);
-        }
-        Ok(zero.into_iter().chain(present.into_iter().filter(move |segment| *segment >= first)))
+    /// The segments from `first` on that exist, each group's when they are asked for.
+    fn segments_from(
+        &self,
+        first: SegmentIndex,
+        size: u64,
+    ) -> impl Iterator<Item = Result<SegmentIndex>> + use<'_, B> {
+        let zero = (first.0 == 0).then_some(Ok(SegmentIndex(0)));
+        let groups = first.group().map_or(0, |(group, _)| group.0)..GroupIndex::count(size);
+        let present = groups.flat_map(move |group| match self.present_segments(GroupIndex(group)) {
+            Ok(present) => present.into_iter().filter(|segment| *segment >= first).map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        zero.into_iter().chain(present)
     }
 
     fn find_in(
@@ -139,7 +144,8 @@ impl<B: Backing> CryptFile<B> {
         if whole.is_empty() {
             return Ok(());
         }
-        for segment in self.segments_from(ChunkIndex(whole.start).segment(), size)? {
+        for segment in self.segments_from(ChunkIndex(whole.start).segment(), size) {
+            let segment = segment?;
             if segment.first_chunk().0 >= whole.end {
                 break;
             }

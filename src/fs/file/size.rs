@@ -82,7 +82,7 @@ impl<B: Backing> CryptFile<B> {
     /// Truncates. The caller holds `shape` for writing.
     fn truncate_to(&self, target: u64) -> Result<()> {
         let size = self.size();
-        let leaving = self.leaving(size, target)?;
+        let leaving = if GroupIndex::count(target) > 0 { Some(self.leaving(size, target)?) } else { None };
         // What the truncation writes to must be readable before there is no way back.
         self.segment(last_segment(target))?;
         self.announce(ResizeKind::Truncate, target, target)?;
@@ -90,7 +90,7 @@ impl<B: Backing> CryptFile<B> {
         self.truncations.fetch_add(1, Ordering::AcqRel);
         self.note_change();
         self.size.store(target, Ordering::Release);
-        let outcome = self.shrink(size, target, &leaving).and_then(|()| self.announce_cut(target));
+        let outcome = self.shrink(size, target, leaving.as_ref()).and_then(|()| self.announce_cut(target));
         outcome.inspect_err(|_| self.interrupted())
     }
 
@@ -103,12 +103,16 @@ impl<B: Backing> CryptFile<B> {
     }
 
     /// Takes everything behind `target` away.
-    fn shrink(&self, size: u64, target: u64, leaving: &Leaving) -> Result<()> {
+    fn shrink(&self, size: u64, target: u64, leaving: Option<&Leaving>) -> Result<()> {
         if target > 0 {
             self.fit_chunk(ChunkIndex::containing(target - 1), target)?;
         }
         self.cut(target)?;
         self.clear_behind(target)?;
+        let Some(leaving) = leaving else {
+            self.keep_first_segment();
+            return Ok(());
+        };
         let kept_groups = GroupIndex::count(target);
         let in_kept_groups =
             |segment: &&SegmentIndex| segment.group().is_some_and(|(group, _)| group.0 < kept_groups);
@@ -119,6 +123,14 @@ impl<B: Backing> CryptFile<B> {
         leaving.members.iter().for_each(|member| self.replace_member(Some(member), None));
         self.segments.forget_behind(last_segment(target));
         Ok(())
+    }
+
+    /// Forgets everything but the first segment, where the file ends: its tags alone are the content root, whatever and how much there
+    /// was behind it.
+    fn keep_first_segment(&self) {
+        self.forget_groups_behind(0);
+        self.segments.forget_behind(SegmentIndex(0));
+        *self.root.lock() = self.segments.first().state.read().root();
     }
 
     /// Cuts the backing file, or extends it. In strict mode what the last chunk was shortened to is on disk before the cut, which its
@@ -178,6 +190,7 @@ impl<B: Backing> CryptFile<B> {
             return Ok(());
         }
         let size = self.size();
+        self.note_write();
         self.tidy(size)?;
         self.announce_cut(size)?;
         self.unfinished.store(false, Ordering::Release);
