@@ -86,6 +86,16 @@ impl FdBacking {
     }
 }
 
+impl FdBacking {
+    /// Makes everything durable, attributes too.
+    ///
+    /// # Errors
+    /// Whatever the storage answers: then nothing is promised.
+    pub fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::fsync(&*self.0))?)
+    }
+}
+
 impl Backing for FdBacking {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;

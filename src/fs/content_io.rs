@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::backing::{Backing, FdBacking};
 use super::errno::{FsError, Result};
 use super::inode::Inode;
 use super::lease::Access;
 use super::loaded::Engine;
 use super::open::Engaged;
-use super::setattr::keeping_times;
+use super::setattr::keeping_what_is_synced;
 use super::{Answer, Caller, Filesystem, SetTime};
 
 /// How a write reaches the filesystem.
@@ -58,26 +59,37 @@ impl Filesystem {
             handle.inode.kill_privileges()?;
         }
         self.list_dirty(&handle.inode, &engaged.loaded)?;
+        handle.inode.shown.changed();
         let written = engaged.loaded.engine.write_at(offset, data);
         written.map_err(|error| self.damaged(&handle.inode, error))?;
         handle.inode.content.given.store(true, Ordering::Relaxed);
         Ok(Answer::under((), engaged.inside))
     }
 
-    /// `fsync(2)`: what was written survives a loss of power once this has answered.
+    /// `fsync(2)`: what was written survives a loss of power once this has answered, and unless only the content is asked for
+    /// (`fdatasync(2)`) so do the attributes.
     ///
     /// # Errors
     /// `EIO`, `ENOSPC`: then nothing is promised.
-    pub fn fsync(&self, handle: u64) -> Result<()> {
+    pub fn fsync(&self, handle: u64, content_alone: bool) -> Result<()> {
         let handle = self.files.find(handle)?;
         let Some(_inside) = handle.inode.content.look() else { return Ok(()) };
         let Some(loaded) = handle.inode.content.current() else {
             // A revocation has committed the file and wiped its keys; what it wrote may still be on its way to the disk.
             return Ok(rustix::fs::fsync(handle.inode.open(OFlags::RDONLY)?)?);
         };
-        keeping_times(&handle.inode, loaded.engine.backing().descriptor(), || {
-            loaded.engine.sync().map_err(|error| self.damaged(&handle.inode, error))
-        })
+        let inode = &handle.inode;
+        let fd = loaded.engine.backing().descriptor();
+        let last = |backing: &FdBacking| {
+            if content_alone {
+                backing.sync()?
+            } else {
+                backing.sync_all()?
+            }
+            Ok(())
+        };
+        let synced = keeping_what_is_synced(inode, fd, |around| loaded.engine.sync_within(around, &last));
+        synced.map_err(|error| self.damaged(inode, error))
     }
 
     /// `fsync(2)` of a directory.
@@ -121,6 +133,7 @@ impl Filesystem {
             handle.inode.kill_privileges()?;
         }
         self.list_dirty(&handle.inode, &engaged.loaded)?;
+        handle.inode.shown.changed();
         let done = change(&engaged.loaded.engine, offset, len, keep_size);
         done.map_err(|error| self.damaged(&handle.inode, error))
     }
@@ -155,6 +168,7 @@ impl Filesystem {
             return inode.set_times(None, Some(SetTime::Now));
         }
         self.list_dirty(inode, &engaged.loaded)?;
+        inode.shown.changed();
         engaged.loaded.engine.set_size(size).map_err(|error| self.damaged(inode, error))
     }
 }

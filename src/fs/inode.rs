@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::defaults::Defaults;
 use super::errno::{FsError, Result};
 use super::loaded::Content;
+use super::shown::Shown;
 
 /// The inode number of a mount's root (FUSE protocol).
 pub const ROOT: u64 = 1;
@@ -41,6 +42,8 @@ pub struct Inode {
     place: Mutex<Place>,
     /// Held while times or privileges are set, or kept over a commit; taken before `place`.
     pub times: Mutex<()>,
+    /// What is shown of its times.
+    pub shown: Shown,
     /// False for a file that was made by its present handles: the kernel asks for capabilities before the first write.
     pub may_have_capabilities: AtomicBool,
     /// When it was last seen to have no extended attribute.
@@ -76,6 +79,7 @@ impl Inode {
             lookups: AtomicU64::new(1),
             place: Mutex::new(Place { named: None, pinned: Some(Arc::new(dir)) }),
             times: Mutex::default(),
+            shown: Shown::default(),
             may_have_capabilities: AtomicBool::new(true),
             seen_bare: Mutex::default(),
             defaults: Mutex::default(),
@@ -92,6 +96,7 @@ impl Inode {
             lookups: AtomicU64::new(0),
             place: Mutex::new(Place { named: Some((parent.clone(), name.to_owned())), pinned: None }),
             times: Mutex::default(),
+            shown: Shown::default(),
             may_have_capabilities: AtomicBool::new(true),
             seen_bare: Mutex::default(),
             defaults: Mutex::default(),
@@ -119,8 +124,12 @@ impl Inode {
         self.identity == identity(stat) && self.kind == FileType::from_raw_mode(stat.st_mode)
     }
 
-    /// The backing file's attributes.
+    /// The backing file's attributes, with the times that are shown of it.
     pub fn stat(&self) -> Result<Stat> {
+        self.shown.look(|| self.stat_beneath())
+    }
+
+    fn stat_beneath(&self) -> Result<Stat> {
         if let Some(fd) = self.opened() {
             return Ok(sys::fstat(&*fd)?);
         }

@@ -30,6 +30,7 @@ mod reencrypt;
 pub mod revoke;
 mod rewrap;
 mod setattr;
+mod shown;
 mod succeed;
 mod table;
 mod xattr;
@@ -272,6 +273,7 @@ impl Filesystem {
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(&*parent.directory()?, name, flags)?;
         let inode = self.table.remember(&stat, parent, name);
+        let stat = if inode.shown.is_own() { stat } else { inode.stat()? };
         let lease = inode.content.lease.lock().clone();
         let inside = lease.map(|lease| lease.look());
         let attr = Attr::new(inode.ino, stat, inode.content.open_size(), CACHE_TIME);

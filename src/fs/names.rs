@@ -37,7 +37,7 @@ impl Filesystem {
         let dir = parent.directory()?;
         let remove = || Ok(rustix::fs::unlinkat(&*dir, name, flags)?);
         match self.known_at(&dir, name)? {
-            Some(inode) => inode.losing_name(&parent, name, remove),
+            Some(inode) => inode.losing_name(&parent, name, remove).map(|()| inode.shown.changed()),
             None => remove(),
         }
     }
@@ -56,6 +56,7 @@ impl Filesystem {
         let pinned = inode.pin()?;
         let from = descriptor_path(pinned.as_fd());
         rustix::fs::linkat(CWD, from, &*parent.directory()?, name, AtFlags::SYMLINK_FOLLOW)?;
+        inode.shown.changed();
         self.entry(&parent, name)
     }
 

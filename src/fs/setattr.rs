@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags
 use rustix::io::Errno;
 
 use super::errno::Result;
+use super::file;
 use super::inode::{Inode, descriptor_path};
 use super::lease::Access;
 use super::{Answer, Attr, Caller, Filesystem};
@@ -86,14 +87,18 @@ impl Inode {
         let fd = self.pin()?;
         let _alone = self.times.lock();
         let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::chownat(&*fd, c"", uid, gid, flags)?)
+        rustix::fs::chownat(&*fd, c"", uid, gid, flags)?;
+        self.shown.changed();
+        Ok(())
     }
 
     /// Sets the permission bits, after or before a commit that keeps them.
     pub(super) fn chmod(&self, mode: Mode) -> Result<()> {
         let fd = self.pin()?;
         let _alone = self.times.lock();
-        Ok(rustix::fs::chmod(descriptor_path(fd.as_fd()), mode)?)
+        rustix::fs::chmod(descriptor_path(fd.as_fd()), mode)?;
+        self.shown.changed();
+        Ok(())
     }
 
     /// Sets times, after or before a commit that keeps them and never within it.
@@ -102,52 +107,66 @@ impl Inode {
         let _alone = self.times.lock();
         let times = Timestamps { last_access: timespec(atime), last_modification: timespec(mtime) };
         let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::utimensat(&*fd, c"", &times, flags)?)
+        rustix::fs::utimensat(&*fd, c"", &times, flags)?;
+        self.shown.changed();
+        Ok(())
     }
 }
 
-/// Runs `write`, which writes to the backing file of `inode`, open as `fd`, and keeps its time of last modification. A program that
-/// sets times meanwhile waits; the kernel lets none write to a file that is being synced.
-pub(super) fn keeping_times<T>(inode: &Inode, fd: &OwnedFd, write: impl FnOnce() -> Result<T>) -> Result<T> {
+/// What runs a write to a backing file in a way that leaves what a program sees of it.
+type Around<'a> = dyn Fn(&mut dyn FnMut() -> file::Result<()>) -> file::Result<()> + 'a;
+
+/// Runs `sync`, which is handed what keeps times and privileges over a write of a header to the backing file of `inode`, open as `fd`.
+/// A program that sets some meanwhile waits.
+pub(super) fn keeping_what_is_synced<T>(
+    inode: &Inode,
+    fd: &OwnedFd,
+    sync: impl FnOnce(&Around<'_>) -> T,
+) -> T {
     let _alone = inode.times.lock();
-    let before = Kept::of(fd, false)?;
-    let outcome = write()?;
-    before.put_time_back(fd);
-    Ok(outcome)
+    sync(&|write| with_kept(fd, Some(inode), write))
 }
 
-/// As [`keeping_times`], where no program writes to the file meanwhile: the privileges stay too, which every write to the backing
-/// file takes away. `cp -a` and tar give them before they close the file, and so before its commit; and they often set times
-/// when `close(2)` has returned, and a commit is still under way.
+/// Runs `write`, which writes to the backing file of `inode`, open as `fd`, while no program writes to it, and keeps its time of last
+/// modification, and the privileges, which every write to the backing file takes away. `cp -a` and tar give them before they close the
+/// file, and so before its commit; and they often set times when `close(2)` has returned, and a commit is still under way.
 pub(super) fn keeping_attributes<T>(
     inode: &Inode,
     fd: &OwnedFd,
     write: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let _alone = inode.times.lock();
-    with_kept(fd, inode.may_have_capabilities.load(Ordering::Acquire), write)
+    with_kept(fd, Some(inode), write)
 }
 
-/// Runs `write`, which writes to the file open as `fd` without changing what a program sees of it: a commit of the header, a
-/// recovery.
+/// Runs `write`, which writes to the file open as `fd` without changing what a program sees of it, but for the time of change: a
+/// rewrap, or a recovery of a file that nobody has open.
 pub(super) fn with_attributes_kept<T, E: From<Errno>>(
     fd: &OwnedFd,
     write: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, E> {
-    with_kept(fd, true, write)
+    with_kept(fd, None, write)
 }
 
 fn with_kept<T, E: From<Errno>>(
     fd: &OwnedFd,
-    may_have_capabilities: bool,
+    inode: Option<&Inode>,
     write: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, E> {
+    let may_have_capabilities = inode.is_none_or(|inode| inode.may_have_capabilities.load(Ordering::Acquire));
     let before = Kept::of(fd, may_have_capabilities)?;
+    if let Some(inode) = inode {
+        inode.shown.begin(&before.stat);
+    }
     let outcome = write();
     before.put_privileges_back(fd);
-    let outcome = outcome?;
-    before.put_time_back(fd);
-    Ok(outcome)
+    if outcome.is_ok() {
+        before.put_time_back(fd);
+    }
+    if let Some(inode) = inode {
+        inode.shown.end(rustix::fs::fstat(fd).ok().as_ref());
+    }
+    outcome
 }
 
 /// What a write to a backing file changes of what a program sees, as it was before: times, and what the file lends to who executes

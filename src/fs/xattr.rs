@@ -195,7 +195,9 @@ fn changing(inode: &Inode, name: &OsStr, change: impl FnOnce() -> Result<()>) ->
         if name == CAPABILITIES {
             inode.may_have_capabilities.store(true, Ordering::Release);
         }
-        change()
+        let outcome = change();
+        inode.shown.changed();
+        outcome
     };
     // After the change: what is read before and kept later waits for the same locks.
     *inode.defaults.lock() = None;

@@ -312,8 +312,8 @@ impl fuser::Filesystem for Adapter {
         empty("release", self.fs.release(handle.0), reply);
     }
 
-    fn fsync(&self, _: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        empty("fsync", self.fs.fsync(handle.0), reply);
+    fn fsync(&self, _: &Request, _ino: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        empty("fsync", self.fs.fsync(handle.0, datasync), reply);
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {

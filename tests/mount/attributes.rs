@@ -119,6 +119,34 @@ moved("removal", "dir", lambda: os.unlink("dir/f"))
     same_as_beside(&fixture, script);
 }
 
+/// What git keeps of a file is what it was before it was closed.
+#[test]
+fn no_time_moves_by_closing_or_syncing_a_file() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+facts = {}
+for number in range(40):
+    name = "f%d" % number
+    fd = os.open(name, os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"x" * (number * 7919))
+    if number % 3 == 0:
+        os.utime(name, ns=(5, 5))
+    facts[name] = os.fstat(fd)
+    if number % 2:
+        os.fsync(fd)
+    os.close(fd)
+for wait in (0.0, 1.5):
+    time.sleep(wait)
+    for name, before in facts.items():
+        now = os.stat(name)
+        say(name, now.st_mtime_ns == before.st_mtime_ns, now.st_ctime_ns == before.st_ctime_ns)
+for name, before in facts.items():
+    os.chmod(name, 0o600)
+    say(name, os.stat(name).st_ctime_ns > before.st_ctime_ns)
+"#;
+    same_as_beside(&fixture, script);
+}
+
 #[test]
 fn counts_of_links_and_blocks_follow() {
     let fixture = Fixture::new();

@@ -20,6 +20,7 @@ mod multi_region;
 mod names;
 mod nodes;
 mod policies;
+mod power;
 mod privileges;
 mod programs;
 mod reader;

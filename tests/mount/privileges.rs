@@ -66,6 +66,28 @@ say(as_user(lambda: os.setxattr("f", "security.capability", capability)))
 }
 
 #[test]
+fn what_only_syncs_takes_no_capabilities() {
+    let fixture = Fixture::open_to_all();
+    let script = r#"
+capability = bytes([1, 0, 0, 2, 0, 0x20, 0, 0] + [0] * 12)
+has = lambda: outcome(os.getxattr, "f", "security.capability") == capability
+make("f", b"z" * 10000, 0o755)
+os.setxattr("f", "security.capability", capability)
+say("of a file that was closed", subprocess.run(["sync", "f"]).returncode, has())
+fd = os.open("f", os.O_RDWR)
+for change in (lambda: None, lambda: os.write(fd, b"w" * 200000), lambda: os.ftruncate(fd, 5)):
+    change()
+    os.setxattr("f", "security.capability", capability)
+    for call in (os.fdatasync, os.fsync):
+        call(fd)
+        say(has())
+os.close(fd)
+say(has())
+"#;
+    same_as_beside(&fixture, script);
+}
+
+#[test]
 fn an_access_control_list_takes_set_group_id_from_who_is_not_in_the_group() {
     let fixture = Fixture::open_to_all();
     let script = r#"
