@@ -227,6 +227,17 @@ impl Filesystem {
         self.entry(parent, name)
     }
 
+    /// Gives what a rename left behind to who renamed. It is done by then, so this fails with no more than a word.
+    pub(super) fn give_whiteout(&self, parent: &Arc<Inode>, name: &OsStr, caller: Caller) {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let given = parent
+            .directory()
+            .and_then(|dir| give_to(parent, &rustix::fs::openat(&*dir, name, flags, Mode::empty())?, caller));
+        if let Err(error) = given {
+            log::warn!("the whiteout {} keeps its owner: {error}", name.display());
+        }
+    }
+
     /// A new regular file in `parent`'s directory that no name leads to.
     fn unnamed(&self, parent: &Arc<Inode>, mode: u32, caller: Caller) -> Result<Unnamed> {
         let mode = Mode::from_raw_mode(mode);

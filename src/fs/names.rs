@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::errno::{FsError, Result};
 use super::inode::{Inode, descriptor_path};
-use super::{Answer, Attr, Filesystem};
+use super::{Answer, Attr, Caller, Filesystem};
 
 impl Filesystem {
     /// Removes a name that is not a directory's.
@@ -71,6 +71,7 @@ impl Filesystem {
         new_parent: u64,
         new_name: &OsStr,
         flags: RenameFlags,
+        caller: Caller,
     ) -> Result<()> {
         if self.is_reserved(parent, name) {
             return Err(Errno::NOENT.into());
@@ -105,8 +106,12 @@ impl Filesystem {
                 None => rename()?,
             }
         }
+        moved.iter().chain(&target).for_each(|inode| inode.shown.changed());
         let exchanged = target.iter().filter(|_| flags.contains(RenameFlags::EXCHANGE));
         self.follow_dirty(moved.iter().chain(exchanged));
+        if flags.contains(RenameFlags::WHITEOUT) {
+            self.give_whiteout(&parent, name, caller);
+        }
         Ok(())
     }
 

@@ -198,7 +198,7 @@ impl fuser::Filesystem for Adapter {
 
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -207,7 +207,8 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
-        empty("rename", self.fs.rename(parent.0, name, newparent.0, newname, flags), reply);
+        let renamed = self.fs.rename(parent.0, name, newparent.0, newname, flags, caller(request));
+        empty("rename", renamed, reply);
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {

@@ -36,11 +36,13 @@ say(rename("c", "absent", NOREPLACE | EXCHANGE), rename("c", "absent", 8))
 
 #[test]
 fn whiteout_leaves_a_device_of_number_zero_behind() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open_to_all();
     let script = r#"
 make("a", b"1")
 say(rename("a", "b", WHITEOUT), content("b"), mode("a"), os.lstat("a").st_rdev)
 say(rename("b", "c", WHITEOUT | NOREPLACE), rename("c", "d", WHITEOUT | EXCHANGE), sorted(os.listdir(".")))
+make("theirs", b"1", 0o644, (NOBODY, NOBODY))
+say(as_user(lambda: rename("theirs", "moved", WHITEOUT)), os.lstat("theirs").st_uid, os.lstat("theirs").st_gid)
 "#;
     same_as_beside(&fixture, &format!("{RENAME}{script}"));
 }
