@@ -152,6 +152,30 @@ impl Filesystem {
         found.map_err(|error| self.damaged(&handle.inode, error))?.ok_or(Errno::NXIO.into())
     }
 
+    /// Whether what [`Filesystem::seek`] `found` from `offset` on need not be the next data: before it a map may have written what only
+    /// the kernel has so far. The kernel asks without writing that back. A map that writes holds a handle that does.
+    pub fn may_be_unwritten(&self, handle: u64, offset: u64, found: &Result<u64>) -> bool {
+        let is_hole = match found {
+            Ok(found) => *found > offset,
+            Err(error) => error.errno() == Errno::NXIO,
+        };
+        is_hole && self.files.find(handle).is_ok_and(|handle| handle.inode.content.opens.lock().writers > 0)
+    }
+
+    /// As [`Filesystem::seek`] for data, when what maps wrote to the hole that is there has been written back. It waits for the kernel, and
+    /// must not be called from what answers it.
+    ///
+    /// # Errors
+    /// As [`Filesystem::seek`].
+    pub fn seek_written_back(&self, handle: u64, offset: u64) -> Result<u64> {
+        let ino = self.files.find(handle)?.inode.ino;
+        let end = self.seek(handle, offset, Seek::Data).unwrap_or(i64::MAX as u64);
+        if let Some(kernel) = self.kernel.get() {
+            kernel.write_back(ino, offset, end.saturating_sub(offset));
+        }
+        self.seek(handle, offset, Seek::Data)
+    }
+
     /// Sets the size of an open file.
     pub(super) fn resize(
         &self,

@@ -28,6 +28,9 @@ pub trait KernelCache: Send + Sync {
     /// Drops the pages of an inode, after writing dirty ones back.
     fn drop_pages(&self, ino: u64);
 
+    /// Has the kernel write back what maps wrote to `len` bytes of an inode from `offset` on; pages of it are dropped.
+    fn write_back(&self, ino: u64, offset: u64, len: u64);
+
     /// Puts content that begins at the first byte of an inode, and is all of it, into its pages. The one call that answers of requests
     /// may make: no page of the inode may be waited for, so that none is locked.
     fn store(&self, ino: u64, content: &[u8]);

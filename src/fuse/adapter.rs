@@ -16,6 +16,7 @@ use fuser::{
 };
 use rustix::fs::{FallocateFlags, OFlags};
 
+use super::apart::Apart;
 use super::convert::{caller, errno, file_attr, file_type, set_time};
 use crate::fs::{Answer, Attr, Filesystem, Result, Seek, Setattr, WriteKind, XattrMode};
 
@@ -36,6 +37,8 @@ thread_local! {
 pub struct Adapter {
     /// What answers.
     pub fs: Arc<Filesystem>,
+    /// What waits for the kernel is answered there.
+    pub apart: Apart,
     /// Whether the kernel decides by owner, mode and access control list; it is mounted with `default_permissions` then.
     pub kernel_decides: bool,
 }
@@ -62,6 +65,14 @@ fn empty(what: &str, answer: Result<()>, reply: ReplyEmpty) {
     match answer {
         Ok(()) => reply.ok(),
         Err(error) => reply.error(errno(what, &error)),
+    }
+}
+
+fn sought(found: Result<u64>, reply: ReplyLseek) {
+    match found.map(i64::try_from) {
+        Ok(Ok(found)) => reply.offset(found),
+        Ok(Err(_)) => reply.error(Errno::EOVERFLOW),
+        Err(error) => reply.error(errno("lseek", &error)),
     }
 }
 
@@ -462,10 +473,11 @@ impl fuser::Filesystem for Adapter {
             _ => return reply.error(Errno::EINVAL),
         };
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        match self.fs.seek(handle.0, offset, to).map(i64::try_from) {
-            Ok(Ok(found)) => reply.offset(found),
-            Ok(Err(_)) => reply.error(Errno::EOVERFLOW),
-            Err(error) => reply.error(errno("lseek", &error)),
+        let found = self.fs.seek(handle.0, offset, to);
+        if to == Seek::Data && self.fs.may_be_unwritten(handle.0, offset, &found) {
+            let fs = self.fs.clone();
+            return self.apart.run(move || sought(fs.seek_written_back(handle.0, offset), reply));
         }
+        sought(found, reply);
     }
 }

@@ -4,6 +4,7 @@
 //! [`crate::fs::Filesystem`], and the answer into a reply. It is the only module that names fuser.
 
 mod adapter;
+mod apart;
 pub mod control;
 mod convert;
 mod session;

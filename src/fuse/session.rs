@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::adapter::Adapter;
+use super::apart::Apart;
 use super::control::Control;
 use crate::datakey::{Authenticator, DataKeys};
 use crate::fs::revoke::KernelCache;
@@ -125,7 +126,8 @@ pub fn serve(request: MountRequest, ready: impl FnOnce()) -> Result<(), MountErr
     let control = Arc::new(Control { fs: fs.clone(), status });
     let listener = Listener::bind(&run_dir, control.clone()).map_err(MountError::Control)?;
     fs.recover(this_process()).map_err(MountError::Filesystem)?;
-    let adapter = Adapter { fs: fs.clone(), kernel_decides: kernel_decides(&options) };
+    let apart = Apart::start().map_err(MountError::Session)?;
+    let adapter = Adapter { fs: fs.clone(), kernel_decides: kernel_decides(&options), apart };
     let session = Session::new(adapter, &mountpoint, &configuration(&options))
         .map_err(|error| MountError::Refused { mountpoint: mountpoint.clone(), error })?;
     fs.attach(Arc::new(Kernel(session.notifier())));
@@ -153,6 +155,11 @@ impl KernelCache for Kernel {
 
     fn drop_pages(&self, ino: u64) {
         self.tell(ino, self.0.inval_inode(INodeNo(ino), 0, 0));
+    }
+
+    fn write_back(&self, ino: u64, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+        self.tell(ino, self.0.inval_inode(INodeNo(ino), offset, len));
     }
 
     fn store(&self, ino: u64, content: &[u8]) {

@@ -122,6 +122,8 @@ impl KernelCache for PageUnderRead {
         }
     }
 
+    fn write_back(&self, _ino: u64, _offset: u64, _len: u64) {}
+
     fn store(&self, _ino: u64, _content: &[u8]) {}
 }
 
@@ -136,6 +138,8 @@ impl KernelCache for Keeper {
     fn drop_attributes(&self, _ino: u64) {}
 
     fn drop_pages(&self, _ino: u64) {}
+
+    fn write_back(&self, _ino: u64, _offset: u64, _len: u64) {}
 
     fn store(&self, ino: u64, content: &[u8]) {
         std::thread::sleep(self.pause);

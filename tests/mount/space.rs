@@ -98,6 +98,24 @@ say(outcome(os.lseek, fd, 0, 9))
     same_as_beside(&fixture, script);
 }
 
+/// A copy by who leaves holes out must not leave out what a map has written.
+#[test]
+fn what_a_map_wrote_to_a_hole_is_data_before_it_is_written_back() {
+    let fixture = Fixture::new();
+    let script = r#"
+fd = os.open("f", os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 8 << 20)
+reader = os.open("f", os.O_RDONLY)
+map = mmap.mmap(fd, 8 << 20)
+for at in (7000000, 5000000, 3, 6000000):
+    map[at : at + 10] = b"x" * 10
+    say(at, [os.lseek(reader, start, os.SEEK_DATA) // 4096 for start in (0, 10000, at - 20000) if 0 <= start <= at])
+    say(bytes(map[at : at + 11]))
+say(outcome(os.lseek, reader, 7100000, os.SEEK_DATA), outcome(os.lseek, reader, 9 << 20, os.SEEK_DATA))
+"#;
+    same_as_beside(&fixture, script);
+}
+
 #[test]
 fn programs_that_copy_sparse_files_keep_their_holes() {
     let fixture = Fixture::new();
