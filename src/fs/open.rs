@@ -153,12 +153,17 @@ impl Filesystem {
         Ok(())
     }
 
-    /// Puts a file on the list of dirty files, before its first change.
+    /// Puts a file on the list of dirty files, before its first change, where there is room for that.
     pub(super) fn list_dirty(&self, inode: &Inode, loaded: &Loaded) -> Result<()> {
         let mut listed = inode.content.listed.lock();
-        if !*listed {
-            self.dirty.insert(&loaded.file_id, &inode.path())?;
-            *listed = true;
+        if *listed {
+            return Ok(());
+        }
+        match self.dirty.insert(&loaded.file_id, &inode.path()) {
+            Ok(()) => *listed = true,
+            // What makes room must not need any. A file that a kill leaves half written is then recovered at its next open.
+            Err(error) if error.is_want_of_room() => log::warn!("{}: {error}", inode.path().display()),
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -44,6 +44,24 @@ pub enum VolumeError {
     Io(PathBuf, io::Error),
 }
 
+impl VolumeError {
+    /// Whether there was no room for what was to be written.
+    pub fn is_want_of_room(&self) -> bool {
+        match self {
+            Self::Io(_, error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::NotAVolume(_)
+            | Self::AlreadyAVolume(_)
+            | Self::NotEmpty(_)
+            | Self::NewerFormat { .. }
+            | Self::OtherHome { .. }
+            | Self::Tampered(_)
+            | Self::Locked { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for VolumeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

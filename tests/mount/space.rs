@@ -1,6 +1,7 @@
 //! Space: allocation, holes, copies of ranges, and what happens when there is none left.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -235,6 +236,43 @@ fn a_full_disk_is_an_error_and_leaves_nothing_wrong() {
         fs::write(fixture.file("after"), &kept).unwrap();
         assert!(fs::read(fixture.file("after")).unwrap() == kept);
         fixture.umount();
+        sh(&format!("umount {}", fixture.dir().display()));
+    }
+}
+
+/// Also where the list of files that a kill may leave half written finds no room for more of them.
+#[test]
+fn on_a_full_disk_files_are_cut_punched_and_written_over() {
+    const FILES: u64 = 300;
+    for kind in ["tmpfs", "ext4"] {
+        let fixture = small(kind);
+        let name = |number: u64| fixture.file(&format!("a-name-of-some-length-{number}"));
+        (0..FILES).for_each(|number| fs::write(name(number), pattern(number, 5_000)).unwrap());
+        let mut full = File::create(fixture.dir().join("rest")).unwrap();
+        for piece in [65_536, 4_096, 1] {
+            while full.write_all(&pattern(2, piece)).is_ok() {}
+        }
+        let punches = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        for number in 0..FILES {
+            let file = OpenOptions::new().write(true).open(name(number)).unwrap();
+            match number % 3 {
+                0 => file.write_all_at(&pattern(number + 1, 5_000), 0).unwrap(),
+                1 => fallocate(&file, punches, 0, 5_000).unwrap(),
+                _ => file.set_len(10).unwrap(),
+            }
+        }
+        fixture.kill();
+        fixture.mount(&[]);
+        for number in 0..FILES {
+            let expected = match number % 3 {
+                0 => pattern(number + 1, 5_000),
+                1 => vec![0; 5_000],
+                _ => pattern(number, 10),
+            };
+            assert!(fs::read(name(number)).unwrap() == expected, "{kind}: {number}");
+        }
+        fixture.umount();
+        drop(full);
         sh(&format!("umount {}", fixture.dir().display()));
     }
 }
