@@ -16,9 +16,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::{Volume, VolumeError};
 use crate::crypto::hash::sha256;
@@ -30,6 +32,10 @@ const CLEAN: u8 = 2;
 const ID_LEN: usize = 16;
 const HEAD_LEN: usize = 1 + ID_LEN + 2;
 const CHECK_LEN: usize = 8;
+/// The longest record.
+const RECORD_MAX: usize = HEAD_LEN + u16::MAX as usize + CHECK_LEN;
+/// Bytes of a log that are read at most: those of some million open files.
+const LOG_MAX: u64 = 256 << 20;
 /// A log of this many bytes is written anew, or cut to nothing when no file is listed.
 const COMPACT_AT: u64 = 256 * 1024;
 /// Bytes of records that wait at most.
@@ -62,13 +68,12 @@ impl DirtyList {
     /// [`VolumeError::Io`].
     pub fn open(volume: &Volume) -> Result<Self, VolumeError> {
         let path = volume.reserved().join(NAME);
-        let mut bytes = Vec::new();
-        match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-            Ok(_) => (),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+        let listed = match open_log(&path).and_then(|log| log.map_or(Ok(HashMap::new()), read_log)) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(VolumeError::Io(path, error)),
-        }
-        let log = Log { file: None, bytes: 0, floor: 0, listed: replay(&bytes), waiting: Vec::new() };
+        };
+        let log = Log { file: None, bytes: 0, floor: 0, listed, waiting: Vec::new() };
         Ok(Self { path, log: Mutex::new(log) })
     }
 
@@ -213,10 +218,47 @@ fn record(kind: u8, file_id: &FileId, path: &OsStr) -> Vec<u8> {
     record
 }
 
+/// Opens a log to be read. Where a link, a pipe or anything else stands in its place, which who keeps the ciphertext may have put there,
+/// there is none: files that it would list are recovered at their next open.
+fn open_log(path: &Path) -> io::Result<Option<File>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let log = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => None,
+        log => Some(log?).filter(|log| log.metadata().is_ok_and(|facts| facts.is_file())),
+    };
+    if log.is_none() {
+        log::warn!("{} is not a file, and left aside", path.display());
+    }
+    Ok(log)
+}
+
+/// What a log lists in the end. It may be as long as somebody made it: what is kept of it is what its records name, and no more of it
+/// is read than [`LOG_MAX`].
+fn read_log(log: impl Read) -> io::Result<HashMap<[u8; ID_LEN], PathBuf>> {
+    let mut log = log.take(LOG_MAX);
+    let mut listed = HashMap::new();
+    let mut bytes = Vec::new();
+    loop {
+        let more = log.by_ref().take(RECORD_MAX as u64).read_to_end(&mut bytes)?;
+        let rest = replay_on(&mut listed, &bytes).len();
+        bytes.drain(..bytes.len() - rest);
+        // What is no whole record in as many bytes as the longest has will never be one.
+        if more == 0 || bytes.len() >= RECORD_MAX {
+            return Ok(listed);
+        }
+    }
+}
+
 /// What a log lists in the end. It can be named for the fuzz target of this codec.
 #[doc(hidden)]
-pub fn replay(mut log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
+pub fn replay(log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
     let mut listed = HashMap::new();
+    replay_on(&mut listed, log);
+    listed
+}
+
+/// Does what the records at the beginning of `log` say, and answers what is left behind them.
+fn replay_on<'a>(listed: &mut HashMap<[u8; ID_LEN], PathBuf>, mut log: &'a [u8]) -> &'a [u8] {
     while let Some((record, rest)) = split_record(log) {
         match record.kind {
             LISTED => drop(listed.insert(record.id, PathBuf::from(OsString::from_vec(record.path.to_vec())))),
@@ -225,7 +267,7 @@ pub fn replay(mut log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
         }
         log = rest;
     }
-    listed
+    log
 }
 
 /// A record as it is read.
@@ -348,6 +390,39 @@ mod tests {
         list.finish().unwrap();
         assert!(fs::metadata(volume.reserved().join(NAME)).unwrap().len() < 2 * COMPACT_AT);
         assert_eq!(DirtyList::open(&volume).unwrap().entries().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_file_or_has_no_end_in_the_place_of_the_log_holds_nobody_up() {
+        let (_dir, volume) = volume();
+        let path = volume.reserved().join(NAME);
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(DirtyList::open(&volume).unwrap().is_empty());
+        fs::remove_file(&path).unwrap();
+        let (cwd, mode) = (rustix::fs::CWD, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+        rustix::fs::mknodat(cwd, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(DirtyList::open(&volume).unwrap().is_empty());
+        fs::remove_file(&path).unwrap();
+        // More than any memory holds.
+        let endless = record(LISTED, &FileId([1; 16]), OsStr::new("one"));
+        fs::write(&path, &endless).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 42).unwrap();
+        assert_eq!(DirtyList::open(&volume).unwrap().entries().len(), 1);
+    }
+
+    #[test]
+    fn a_log_is_read_the_same_whole_and_in_pieces() {
+        let long = "x".repeat(60_000);
+        let mut log = Vec::new();
+        for number in 0..200_u8 {
+            let path = if number % 3 == 0 { long.as_str() } else { "short" };
+            log.extend(record(LISTED, &FileId([number; 16]), OsStr::new(path)));
+            if number % 5 == 0 {
+                log.extend(record(CLEAN, &FileId([number / 2; 16]), OsStr::new("")));
+            }
+        }
+        assert_eq!(read_log(&*log).unwrap(), replay(&log));
+        assert!(replay(&log).len() > 100);
     }
 
     proptest! {

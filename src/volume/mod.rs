@@ -151,7 +151,9 @@ fn fill_reserved(reserved: &Path, config: &VolumeConfig) -> io::Result<()> {
 
 fn read_config(dir: &Path) -> Result<Vec<u8>, VolumeError> {
     let path = dir.join(RESERVED).join(CONFIG);
-    let file = match File::open(&path) {
+    // A pipe that somebody put there must not hold up who opens the volume.
+    let nonblocking = OFlags::NONBLOCK.bits() as i32;
+    let file = match OpenOptions::new().read(true).custom_flags(nonblocking).open(&path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(VolumeError::NotAVolume(dir.to_owned()));

@@ -44,7 +44,9 @@ pub fn directory(volume: &Volume) -> Result<OwnedFd, VolumeError> {
 /// Whatever the system answers, but that there is none.
 pub fn open(root: &Path, id: &FileId) -> io::Result<Option<OwnedFd>> {
     let path = root.join(RESERVED).join(NEXT).join(id.to_string());
-    match rustix::fs::open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+    // A pipe that somebody put there must not hold anybody up; it is no header's beginning either.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(&path, flags, Mode::empty()) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno.into()),
