@@ -1,5 +1,6 @@
 //! What an inode of a regular file holds while it is open: its data key's lease and its chunk engine.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -30,8 +31,8 @@ pub struct Content {
     pub given: AtomicBool,
     /// Whether the volume's list of dirty files names this file.
     pub listed: Mutex<bool>,
-    /// The damage that was recorded last: a program that reads it again and again makes one record.
-    pub reported: Mutex<Option<String>>,
+    /// The damage that was recorded: a program that reads it again and again makes one record of each.
+    pub reported: Mutex<BTreeSet<String>>,
     /// Held while the file is rewrapped or re-encrypted, before all other locks: one at a time.
     pub governing: Mutex<()>,
 }

@@ -336,11 +336,11 @@ impl Filesystem {
         if error.is_damage() {
             let what = error.to_string();
             let mut reported = inode.content.reported.lock();
-            if reported.as_deref() != Some(what.as_str()) {
+            if reported.len() < REPORTED_MOST && !reported.contains(&what) {
                 let lease = inode.content.lease.lock().clone();
                 let key = lease.as_ref().map(|lease| lease.key());
                 self.keys.report(self.volume.id(), &path, key, &Incident::Damaged(what.clone()));
-                *reported = Some(what);
+                reported.insert(what);
             }
         }
         FsError::File { path, error }
@@ -350,6 +350,9 @@ impl Filesystem {
 /// The largest file whose content is given with the open, in bytes: as much as the kernel would read ahead of a program that reads
 /// its first byte.
 const GIVEN_MOST: usize = 16 << 10;
+/// Records that damage in one file makes, while the kernel knows it: a file may have millions of damaged chunks, and a record takes room
+/// that keys need.
+const REPORTED_MOST: usize = 32;
 /// How long a request waits for others, to make a lease live again that was revoked: only who settles can be inside.
 const REVIVAL_LIMIT: Duration = Duration::from_millis(100);
 /// How often an open starts anew because the header changed hands meanwhile.

@@ -1,16 +1,58 @@
 //! Conversions between fuser's types and the filesystem's.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, INodeNo, Request, TimeOrNow};
+use log::Level;
+use parking_lot::Mutex;
 use rustix::fs::{FileType, Timespec};
 
 use crate::fs::{Attr, Caller, FsError, SetTime};
 
 /// Logs an error as loudly as it deserves, and answers its errno.
 pub fn errno(what: &str, error: &FsError) -> Errno {
-    log::log!(error.level(), "{what}: {error}");
+    let level = error.level();
+    if level > Level::Warn {
+        log::log!(level, "{what}: {error}");
+    } else if let Some(left_out) = LOUD.lock().admits(Instant::now()) {
+        log::log!(level, "{what}: {error}");
+        if left_out > 0 {
+            log::warn!("{left_out} more errors were left out");
+        }
+    }
     Errno::from_i32(error.errno().raw_os_error())
+}
+
+/// How often what deserves to be heard is logged. A program that reads a damaged file all the time must not fill the disk that the keys
+/// are on.
+static LOUD: Mutex<Limit> = Mutex::new(Limit { began: None, told: 0, left_out: 0 });
+
+/// Errors that are logged in each period at most.
+const TOLD_MOST: u32 = 100;
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Counts what is told in a period.
+struct Limit {
+    began: Option<Instant>,
+    told: u32,
+    left_out: u64,
+}
+
+impl Limit {
+    /// `None` where one more is not told; otherwise how many were left out in the period before.
+    fn admits(&mut self, now: Instant) -> Option<u64> {
+        if self.began.is_none_or(|began| now.duration_since(began) >= PERIOD) {
+            let left_out = self.left_out;
+            *self = Self { began: Some(now), told: 1, left_out: 0 };
+            return Some(left_out);
+        }
+        if self.told < TOLD_MOST {
+            self.told += 1;
+            return Some(0);
+        }
+        self.left_out += 1;
+        None
+    }
 }
 
 /// Who sent a request.
@@ -79,6 +121,16 @@ fn system_time<N: TryInto<u32>>(seconds: i64, nanos: N) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_of_errors_is_told_of_and_not_told() {
+        let mut limit = Limit { began: None, told: 0, left_out: 0 };
+        let start = Instant::now();
+        let told = (0..10_000).filter(|_| limit.admits(start).is_some()).count();
+        assert_eq!(told, TOLD_MOST as usize);
+        assert_eq!(limit.admits(start + PERIOD), Some(10_000 - u64::from(TOLD_MOST)));
+        assert_eq!(limit.admits(start + PERIOD), Some(0));
+    }
 
     #[test]
     fn a_time_to_set_before_1970_is_what_fuser_was_told() {

@@ -134,3 +134,23 @@ fn a_damaged_chunk_leaves_the_others_readable() {
     file.read_exact_at(&mut page, damaged).unwrap();
     assert_eq!(page, [9; 4096]);
 }
+
+/// A record takes room on the disk that the keys are on, and a program may read damage as often as it likes.
+#[test]
+fn damage_that_is_read_again_and_again_makes_few_records() {
+    let fixture = Fixture::new();
+    fs::write(fixture.file("f"), pattern(1, 32 * 4096)).unwrap();
+    fixture.umount();
+    for page in 1..=32 {
+        let path = fixture.dir().join("f");
+        let byte = bytes(&path, page * 4096, 1)[0];
+        put(&path, page * 4096, &[byte ^ 1]);
+    }
+    fixture.mount(&[]);
+    let file = fs::File::open(fixture.file("f")).unwrap();
+    for chunk in (0..30).flat_map(|_| [0, 7, 3, 20]) {
+        assert_eq!(errno(file.read_at(&mut [0; 10], chunk * 4096)), libc::EIO);
+    }
+    let records = fixture.records("FileDamaged").len();
+    assert_eq!(records, 4, "one of each chunk");
+}
