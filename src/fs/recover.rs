@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use parking_lot::Mutex;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -27,6 +29,9 @@ enum Outcome {
     Gone,
 }
 
+/// Files that are recovered at a time.
+const RECOVERERS: usize = 16;
+
 impl Filesystem {
     /// Recovers the files that the last mount left dirty. What cannot be recovered now (its CMK is not usable) stays on
     /// the list: it is recovered at its first open, or at the next mount.
@@ -38,17 +43,35 @@ impl Filesystem {
             return Ok(());
         }
         self.finish_reencryption()?;
-        for (file_id, path) in self.dirty.entries() {
-            match self.recover_one(&file_id, Path::new(&path), caller) {
-                Ok(Outcome::Recovered) => {
-                    log::warn!("recovered {}: the mount before ended while it was written", path.display());
-                    self.dirty.remove(&file_id)?;
-                }
-                Ok(Outcome::Clean | Outcome::Gone) => self.dirty.remove(&file_id)?,
-                Err(error) => log::warn!("{} is not recovered yet: {error}", path.display()),
+        let entries = self.dirty.entries();
+        let (next, outcome) = (AtomicUsize::new(0), Mutex::new(Ok(())));
+        // Each waits for the disk three times; what they wait for together costs the disk as much once.
+        thread::scope(|scope| {
+            for _ in 0..RECOVERERS.min(entries.len()) {
+                scope.spawn(|| {
+                    while let Some((file_id, path)) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if let Err(error) = self.recover_listed(file_id, path, caller) {
+                            *outcome.lock() = Err(error);
+                        }
+                    }
+                });
+            }
+        });
+        outcome.into_inner()
+    }
+
+    fn recover_listed(&self, file_id: &FileId, path: &Path, caller: Caller) -> Result<()> {
+        match self.recover_one(file_id, path, caller) {
+            Ok(Outcome::Recovered) => {
+                log::warn!("recovered {}: the mount before ended while it was written", path.display());
+                Ok(self.dirty.remove(file_id)?)
+            }
+            Ok(Outcome::Clean | Outcome::Gone) => Ok(self.dirty.remove(file_id)?),
+            Err(error) => {
+                log::warn!("{} is not recovered yet: {error}", path.display());
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn recover_one(&self, file_id: &FileId, path: &Path, caller: Caller) -> Result<Outcome> {
