@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kmsfs::datakey::KeyArn;
+use kmsfs::context::EncryptionContext;
+use kmsfs::datakey::{Asker, DataKey, DataKeyError, DataKeys, Incident, KeyArn, Usability, WrappedDataKey};
 use kmsfs::watch::{
-    FileAsk, FileChange, FileMoved, FileRefusal, Listener, MountStatus, Peer, Reason, Revoke, RevokeReport,
-    announce, mounts, sockets,
+    FileAsk, FileChange, FileMoved, FileRefusal, Listener, MountStatus, Peer, Poller, Reason, Revoke,
+    RevokeReport, announce, mounts, sockets,
 };
+use parking_lot::Mutex;
 use rustix::fs::inotify::{self, WatchFlags};
 
 struct Mount {
@@ -190,4 +192,99 @@ fn clients_that_say_nothing_or_nonsense_hold_nobody_up() {
     assert_eq!(report.confirmed.len(), 1);
     assert!(began.elapsed() < LIMIT);
     assert_eq!(mounts(run.path()).unwrap()[0].open_files, 2);
+}
+
+/// A key that is asked for its state alone.
+struct Key(Mutex<Usability>);
+
+type Given<T> = Result<T, DataKeyError>;
+
+fn nothing<T>() -> Given<T> {
+    Err(DataKeyError::NotFound("it is asked for its state alone".to_owned()))
+}
+
+impl DataKeys for Key {
+    fn resolve(&self, _: &str) -> Given<KeyArn> {
+        nothing()
+    }
+
+    fn last_known(&self, _: &str) -> Option<KeyArn> {
+        None
+    }
+
+    fn generate(&self, _: &Asker, _: &str, _: &EncryptionContext) -> Given<(DataKey, WrappedDataKey)> {
+        nothing()
+    }
+
+    fn unwrap(&self, _: &Asker, _: &WrappedDataKey, _: &EncryptionContext) -> Given<DataKey> {
+        nothing()
+    }
+
+    fn reuse(&self, _: &Asker, _: &WrappedDataKey, _: &EncryptionContext) -> Given<()> {
+        nothing()
+    }
+
+    fn rewrap(
+        &self,
+        _: &Asker,
+        _: &WrappedDataKey,
+        _: &EncryptionContext,
+        _: Option<&str>,
+    ) -> Given<WrappedDataKey> {
+        nothing()
+    }
+
+    fn report(&self, _: &str, _: &str, _: Option<&KeyArn>, _: &Incident) {}
+
+    fn keep_time(&self) -> Given<()> {
+        Ok(())
+    }
+
+    fn state(&self, _: &KeyArn) -> Given<Usability> {
+        Ok(*self.0.lock())
+    }
+}
+
+/// A mount that could not close its gate in time when the key was lost, and by then the key is back.
+struct Stuck {
+    key: Arc<Key>,
+    failed: AtomicUsize,
+    told: AtomicUsize,
+}
+
+impl Revoke for Stuck {
+    fn key_changed(&self, _: &KeyArn) -> Result<RevokeReport, String> {
+        let mut state = self.key.0.lock();
+        if *state == Usability::Usable {
+            self.told.fetch_add(1, Ordering::SeqCst);
+            return Ok(RevokeReport::default());
+        }
+        *state = Usability::Usable;
+        self.failed.fetch_add(1, Ordering::SeqCst);
+        Err("the backing directory does not answer".to_owned())
+    }
+
+    fn change_file(&self, _: &FileAsk, _: Peer) -> Result<Option<FileMoved>, FileRefusal> {
+        Err(FileRefusal { reason: Reason::Busy, why: String::new() })
+    }
+
+    fn status(&self) -> MountStatus {
+        MountStatus { keys: vec!["arn:key".to_owned()], ..MountStatus::default() }
+    }
+}
+
+#[test]
+fn a_mount_that_could_not_follow_a_loss_is_told_once_when_the_key_is_back() {
+    let key = Arc::new(Key(Mutex::new(Usability::Disabled)));
+    let mount = Stuck { key: key.clone(), failed: AtomicUsize::new(0), told: AtomicUsize::new(0) };
+    let mount = Arc::new(mount);
+    let poller = Poller::start(mount.clone(), key).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while mount.told.load(Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < until, "its gate stays closed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(2_500));
+    drop(poller);
+    assert_eq!((mount.failed.load(Ordering::SeqCst), mount.told.load(Ordering::SeqCst)), (1, 1));
 }
