@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FileType, OFlags, RawDir, SeekFrom};
@@ -41,6 +42,8 @@ pub struct DirEntry {
     pub name: CString,
     /// The mount's inode number; for people, the kernel asks again.
     pub ino: u64,
+    /// Its inode number in the backing directory.
+    backing: u64,
     /// What kind of object it is, as far as the backing filesystem says it here.
     pub kind: FileType,
     /// What to ask for the entry after this one with.
@@ -109,6 +112,8 @@ impl Filesystem {
                 Ok(answer) => answer,
                 // Removed since the directory was read.
                 Err(error) if error.errno() == Errno::NOENT => return Ok(true),
+                // Who may list a directory and not search it gets its names, and the kernel lets nobody to them.
+                Err(error) if error.errno() == Errno::ACCESS => self.unseen(&stream, entry).ok_or(error)?,
                 Err(error) => return Err(error),
             };
             let ino = answer.value.ino;
@@ -118,6 +123,15 @@ impl Filesystem {
             }
             Ok(taken)
         })
+    }
+
+    /// An entry that cannot be looked at, with what the directory says of it. Not to be kept.
+    fn unseen(&self, stream: &DirStream, entry: &DirEntry) -> Option<Answer<Attr>> {
+        let mut stat = stream.inode.stat().ok().filter(|_| entry.kind != FileType::Unknown)?;
+        (stat.st_ino, stat.st_mode) = (entry.backing, entry.kind.as_raw_mode());
+        (stat.st_size, stat.st_blocks, stat.st_nlink) = (0, 0, 1);
+        let inode = self.table.remember(&stat, &stream.inode, entry.name());
+        Some(Answer { value: Attr::new(inode.ino, stat, None, Duration::ZERO), inside: None })
     }
 
     fn each(
@@ -163,6 +177,7 @@ impl Filesystem {
                 ahead.push_back(DirEntry {
                     name: entry.file_name().to_owned(),
                     ino: self.listed_number(stream, entry.file_name(), entry.ino()),
+                    backing: entry.ino(),
                     kind: entry.file_type(),
                     next: entry.next_entry_cookie(),
                 });

@@ -131,6 +131,8 @@ fn an_ordinary_user_mounts_by_fusermount() {
          test \"$(stat -c %u mnt/f)\" = \"$(id -u)\"
          $k kms disable-key --key-id $id; ! cat mnt/f 2> err; grep -q 'Required key not available' err
          $k kms enable-key --key-id $id; test \"$(cat mnt/f)\" = content
+         mkdir mnt/listed; touch mnt/listed/a mnt/listed/b; sleep 1.1; chmod 444 mnt/listed; test \"$(ls mnt/listed)\" = \"$(printf 'a\\nb')\"
+         ! cat mnt/listed/a 2> err; chmod 755 mnt/listed; cat mnt/listed/a mnt/listed/b
          ! $k mount -o allow_other dir mnt 2> err
          (cd mnt; ! $k umount ../mnt 2> ../err); grep -q 'in use by .*, its working directory' err
          kill -KILL $($k status --json | grep '\"pid\"' | tr -dc 0-9); while ls mnt > /dev/null 2>&1; do sleep 0.05; done
