@@ -12,21 +12,24 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Volume, VolumeError};
+use super::{RESERVED, Volume, VolumeError};
 use crate::crypto::hash::sha256;
 use crate::envelope::FileId;
 
 const NAME: &str = "dirty";
+/// The list that is about to take its place.
+const NEW: &str = "dirty.new";
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const LISTED: u8 = 1;
 const CLEAN: u8 = 2;
 const ID_LEN: usize = 16;
@@ -44,6 +47,9 @@ const WAITING_MAX: usize = 4096;
 /// The list of a volume; one process writes it, the one that holds the volume's lock.
 #[derive(Debug)]
 pub struct DirtyList {
+    /// The directory that it lies in, wherever that is by now.
+    dir: OwnedFd,
+    /// For people.
     path: PathBuf,
     log: Mutex<Log>,
 }
@@ -68,13 +74,15 @@ impl DirtyList {
     /// [`VolumeError::Io`].
     pub fn open(volume: &Volume) -> Result<Self, VolumeError> {
         let path = volume.reserved().join(NAME);
-        let listed = match open_log(&path).and_then(|log| log.map_or(Ok(HashMap::new()), read_log)) {
+        let dir = rustix::fs::openat(volume.dir(), RESERVED, DIRECTORY, Mode::empty());
+        let dir = dir.map_err(|errno| VolumeError::Io(path.clone(), errno.into()))?;
+        let listed = match open_log(&dir).and_then(|log| log.map_or(Ok(HashMap::new()), read_log)) {
             Ok(listed) => listed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(VolumeError::Io(path, error)),
         };
         let log = Log { file: None, bytes: 0, floor: 0, listed, waiting: Vec::new() };
-        Ok(Self { path, log: Mutex::new(log) })
+        Ok(Self { dir, path, log: Mutex::new(log) })
     }
 
     /// Lists a file under its path within the volume, before its first change.
@@ -140,16 +148,16 @@ impl DirtyList {
 
     fn change<T>(&self, change: impl FnOnce(&mut Log) -> io::Result<T>) -> Result<(), VolumeError> {
         let mut log = self.log.lock();
-        let changed = log.ready(&self.path).and_then(|()| change(&mut log));
-        let changed = changed.and_then(|_| log.compact(&self.path));
+        let changed = log.ready(&self.dir).and_then(|()| change(&mut log));
+        let changed = changed.and_then(|_| log.compact(&self.dir));
         changed.map_err(|error| VolumeError::Io(self.path.clone(), error))
     }
 }
 
 impl Log {
     /// Opens the log for writing at the first change, written anew without what a kill cut off.
-    fn ready(&mut self, path: &PathBuf) -> io::Result<()> {
-        if self.file.is_none() { self.rewrite(path) } else { Ok(()) }
+    fn ready(&mut self, dir: &OwnedFd) -> io::Result<()> {
+        if self.file.is_none() { self.rewrite(dir) } else { Ok(()) }
     }
 
     fn append(&mut self, record: &[u8]) -> io::Result<()> {
@@ -167,7 +175,7 @@ impl Log {
         Ok(())
     }
 
-    fn compact(&mut self, path: &PathBuf) -> io::Result<()> {
+    fn compact(&mut self, dir: &OwnedFd) -> io::Result<()> {
         if self.bytes < COMPACT_AT + self.floor {
             return Ok(());
         }
@@ -177,26 +185,26 @@ impl Log {
                 (self.bytes, self.floor) = (0, 0);
                 Ok(())
             }
-            _ => self.rewrite(path),
+            _ => self.rewrite(dir),
         }
     }
 
     /// Writes what is listed to a new file, which then takes the log's name.
-    fn rewrite(&mut self, path: &PathBuf) -> io::Result<()> {
+    fn rewrite(&mut self, dir: &OwnedFd) -> io::Result<()> {
         self.waiting.clear();
         let mut records = Vec::new();
         for (id, listed) in &self.listed {
             records.extend_from_slice(&record(LISTED, &FileId(*id), listed.as_os_str()));
         }
-        let new = path.with_extension("new");
         // A new file, whatever stands at the name: who keeps the ciphertext may have put a link to another one there.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        match rustix::fs::unlinkat(dir, NEW, AtFlags::empty()) {
+            Err(errno) if errno != Errno::NOENT => return Err(errno.into()),
             _ => (),
         }
-        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new)?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(dir, NEW, flags, Mode::RUSR | Mode::WUSR)?);
         file.write_all(&records)?;
-        fs::rename(&new, path)?;
+        rustix::fs::renameat(dir, NEW, dir, NAME)?;
         self.file = Some(file);
         self.bytes = records.len() as u64;
         self.floor = self.bytes;
@@ -220,14 +228,14 @@ fn record(kind: u8, file_id: &FileId, path: &OsStr) -> Vec<u8> {
 
 /// Opens a log to be read. Where a link, a pipe or anything else stands in its place, which who keeps the ciphertext may have put there,
 /// there is none: files that it would list are recovered at their next open.
-fn open_log(path: &Path) -> io::Result<Option<File>> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let log = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => None,
-        log => Some(log?).filter(|log| log.metadata().is_ok_and(|facts| facts.is_file())),
+fn open_log(dir: &OwnedFd) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let log = match rustix::fs::openat(dir, NAME, flags, Mode::empty()) {
+        Err(Errno::LOOP) => None,
+        log => Some(File::from(log?)).filter(|log| log.metadata().is_ok_and(|facts| facts.is_file())),
     };
     if log.is_none() {
-        log::warn!("{} is not a file, and left aside", path.display());
+        log::warn!("the volume's list of dirty files is not a file, and left aside");
     }
     Ok(log)
 }
@@ -295,6 +303,7 @@ mod tests {
     use super::super::config::tests::TestHome;
     use super::*;
     use proptest::prelude::*;
+    use std::fs::{self, OpenOptions};
 
     fn volume() -> (tempfile::TempDir, Volume) {
         let dir = tempfile::tempdir().unwrap();
@@ -399,7 +408,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         assert!(DirtyList::open(&volume).unwrap().is_empty());
         fs::remove_file(&path).unwrap();
-        let (cwd, mode) = (rustix::fs::CWD, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+        let (cwd, mode) = (rustix::fs::CWD, Mode::RUSR | Mode::WUSR);
         rustix::fs::mknodat(cwd, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(DirtyList::open(&volume).unwrap().is_empty());
         fs::remove_file(&path).unwrap();
@@ -408,6 +417,15 @@ mod tests {
         fs::write(&path, &endless).unwrap();
         OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 42).unwrap();
         assert_eq!(DirtyList::open(&volume).unwrap().entries().len(), 1);
+    }
+
+    #[test]
+    fn a_volume_that_is_moved_keeps_its_list() {
+        let (dir, volume) = volume();
+        let list = DirtyList::open(&volume).unwrap();
+        fs::rename(dir.path().join("v"), dir.path().join("moved")).unwrap();
+        list.insert(&FileId([1; 16]), OsStr::new("one")).unwrap();
+        assert!(dir.path().join("moved/.kmsfs/dirty").is_file());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One process at a time writes to a volume: a mount, or a command that repairs files.
 //!
 //! The lock is of `flock(2)`, on an open file description: the kernel releases it when the
-//! process ends, however it ends. The file's content is for people only.
+//! process ends, however it ends. A file says who holds it, for people only, and is what is locked; so is the directory that it lies in,
+//! since somebody may take the file away.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -22,6 +23,7 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 #[derive(Debug)]
 pub struct WriterLock {
     _file: File,
+    _directory: Option<File>,
 }
 
 impl WriterLock {
@@ -41,20 +43,24 @@ impl WriterLock {
         let path = volume.reserved().join(LOCK);
         let io = |error| VolumeError::Io(path.clone(), error);
         let mut file = open(&path).map_err(io)?;
-        for attempt in 1.. {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                // Who only asks for the holder has it for an instant.
-                Err(Errno::WOULDBLOCK) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
-                Err(Errno::WOULDBLOCK) => return Err(locked(volume.path().to_owned(), &mut file)),
-                Err(errno) => return Err(io(errno.into())),
-            }
+        if !lock(&file).map_err(io)? {
+            return Err(locked(volume.path().to_owned(), &mut file));
         }
+        // The file may be another than the one that is locked: who takes it away does not let two write.
+        let directory = File::open(volume.reserved()).map_err(io)?;
+        let directory = match lock(&directory) {
+            Ok(true) => Some(directory),
+            Ok(false) => return Err(locked(volume.path().to_owned(), &mut file)),
+            Err(error) => {
+                log::debug!("only a file is locked, and not the directory that it is in: {error}");
+                None
+            }
+        };
         let holder = format!("process {}, {what}\n", std::process::id());
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         file.write_all(holder.as_bytes()).map_err(io)?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _directory: directory })
     }
 
     /// Who holds the lock of `volume`, if anyone does.
@@ -65,12 +71,30 @@ impl WriterLock {
         let path = volume.reserved().join(LOCK);
         let io = |error| VolumeError::Io(path.clone(), error);
         let mut file = open(&path).map_err(io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(None),
-            Err(Errno::WOULDBLOCK) => Ok(Some(said(&mut file))),
-            Err(errno) => Err(io(errno.into())),
+        let shared = FlockOperation::NonBlockingLockShared;
+        match rustix::fs::flock(&file, shared) {
+            Ok(()) => (),
+            Err(Errno::WOULDBLOCK) => return Ok(Some(said(&mut file))),
+            Err(errno) => return Err(io(errno.into())),
+        }
+        let directory = File::open(volume.reserved()).map_err(io)?;
+        let is_held = rustix::fs::flock(&directory, shared) == Err(Errno::WOULDBLOCK);
+        Ok(is_held.then(|| said(&mut file)))
+    }
+}
+
+/// Takes a lock; false where somebody else holds it.
+fn lock(file: &File) -> std::io::Result<bool> {
+    for attempt in 1.. {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            // Who only asks for the holder has it for an instant.
+            Err(Errno::WOULDBLOCK) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
         }
     }
+    Ok(true)
 }
 
 /// Not through a link: who keeps the ciphertext may have put one to another file there, and the holder writes to it.
@@ -107,6 +131,19 @@ mod tests {
         std::os::unix::fs::symlink(&other, volume.reserved().join(LOCK)).unwrap();
         assert!(WriterLock::acquire_as(&volume, "trying").is_err());
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "another file");
+    }
+
+    #[test]
+    fn who_takes_the_file_away_does_not_let_two_write() {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = Volume::init(&temp.path().join("v"), "alias/a", &TestHome::new()).unwrap();
+        let lock = WriterLock::acquire_as(&volume, "trying").unwrap();
+        std::fs::remove_file(volume.reserved().join(LOCK)).unwrap();
+        assert!(matches!(WriterLock::acquire_as(&volume, "too"), Err(VolumeError::Locked { .. })));
+        assert!(WriterLock::holder(&volume).unwrap().is_some());
+        drop(lock);
+        assert!(WriterLock::holder(&volume).unwrap().is_none());
+        drop(WriterLock::acquire_as(&volume, "again").unwrap());
     }
 
     #[test]
