@@ -33,7 +33,10 @@ impl Disk {
 fcntl.ioctl(os.open(\"{dir}\", os.O_RDONLY), 0x8004587d, struct.pack(\"I\", 2))'"
         ));
         self.0.kill();
-        sh(&format!("umount {dir}; mount -o loop {disk} {dir}"));
+        // Another mount namespace may hold on to it a little longer; as long as it does, this would be what has stopped.
+        sh(&format!(
+            "umount {dir}; while [[ -n $(losetup -j {disk}) ]]; do sleep 0.05; done; mount -o loop {disk} {dir}"
+        ));
         self.0.mount(&[]);
     }
 }
