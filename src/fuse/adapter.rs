@@ -37,7 +37,7 @@ thread_local! {
 pub struct Adapter {
     /// What answers.
     pub fs: Arc<Filesystem>,
-    /// What waits for the kernel is answered there.
+    /// What takes long, or waits for the kernel, is answered there.
     pub apart: Apart,
     /// Whether the kernel decides by owner, mode and access control list; it is mounted with `default_permissions` then.
     pub kernel_decides: bool,
@@ -325,7 +325,8 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn fsync(&self, _: &Request, _ino: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        empty("fsync", self.fs.fsync(handle.0, datasync), reply);
+        let fs = self.fs.clone();
+        self.apart.run(move || empty("fsync", fs.fsync(handle.0, datasync), reply));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -384,7 +385,8 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        empty("fsyncdir", self.fs.fsyncdir(ino.0), reply);
+        let fs = self.fs.clone();
+        self.apart.run(move || empty("fsyncdir", fs.fsyncdir(ino.0), reply));
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
