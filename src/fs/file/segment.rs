@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -14,8 +15,14 @@ use crate::content::sector::{self, Entries, Place, SectorBytes};
 use crate::crypto::{Nonce, rng};
 use crate::fs::backing::Backing;
 
-/// Segments that an open file keeps in memory at most, but for those in use: 3.5 KiB each, so 7 MiB for 512 MiB of content.
+/// Segments that an open file keeps in memory at most, but for those in use: 4 KiB each, so 8 MiB for 512 MiB of content.
 const KEPT: usize = 2048;
+/// Segments that all open files together keep, 128 MiB of them: from then on each file keeps [`KEPT_LEAST`]. A database may have
+/// hundreds of large files open.
+const KEPT_IN_ALL: usize = 32 * 1024;
+const KEPT_LEAST: usize = 64;
+/// How many that are now.
+static IN_ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// One segment.
 #[derive(Debug)]
@@ -123,21 +130,39 @@ impl Segments {
             return segment.clone();
         }
         let mut others = self.others.write();
-        if others.len() >= KEPT {
+        let most = if IN_ALL.load(Ordering::Relaxed) < KEPT_IN_ALL { KEPT } else { KEPT_LEAST };
+        if others.len() >= most {
             // Nobody can begin to use one while the map is locked; what is written through can be forgotten.
-            let mut left = KEPT / 2;
-            others.retain(|_, segment| {
+            let mut left = most / 2;
+            retain(&mut others, |_, segment| {
                 left = left.saturating_sub(1);
                 left > 0 || Arc::strong_count(segment) > 1
             });
         }
-        others.entry(index.0).or_insert_with(|| Arc::new(make())).clone()
+        let made = || {
+            IN_ALL.fetch_add(1, Ordering::Relaxed);
+            Arc::new(make())
+        };
+        others.entry(index.0).or_insert_with(made).clone()
     }
 
     /// Forgets the segments behind one; nobody uses them.
     pub fn forget_behind(&self, last: SegmentIndex) {
-        self.others.write().retain(|number, _| *number <= last.0);
+        retain(&mut self.others.write(), |number, _| number <= last.0);
     }
+}
+
+impl Drop for Segments {
+    fn drop(&mut self) {
+        retain(self.others.get_mut(), |_, _| false);
+    }
+}
+
+/// Forgets the segments that `stays` is false of.
+fn retain(segments: &mut HashMap<u64, Arc<Segment>>, mut stays: impl FnMut(u64, &Arc<Segment>) -> bool) {
+    let before = segments.len();
+    segments.retain(|number, segment| stays(*number, segment));
+    IN_ALL.fetch_sub(before - segments.len(), Ordering::Relaxed);
 }
 
 impl<B: Backing> CryptFile<B> {
@@ -251,5 +276,29 @@ impl<B: Backing> CryptFile<B> {
             self.backing.sync()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::keys::FileKeys;
+    use crate::crypto::Secret;
+    use crate::envelope::FileId;
+
+    #[test]
+    fn many_open_files_keep_no_more_than_a_few_segments_each() {
+        const FILES: usize = 24;
+        let keys = FileKeys::new(&Secret::random(), FileId([1; 16]));
+        let unread = |number| Segment::unread(SegmentIndex(number), keys.segment(SegmentIndex(number)));
+        let files: Vec<_> = (0..FILES).map(|_| Segments::new(unread(0))).collect();
+        for file in &files {
+            (1..=KEPT as u64).for_each(|number| drop(file.kept(SegmentIndex(number), || unread(number))));
+        }
+        let kept = || files.iter().map(|file| file.others.read().len()).sum::<usize>();
+        assert!(kept() > KEPT_IN_ALL / 2 && kept() <= KEPT_IN_ALL + FILES * KEPT_LEAST, "{}", kept());
+        assert!(IN_ALL.load(Ordering::Relaxed) >= kept());
+        drop(files);
+        assert!(IN_ALL.load(Ordering::Relaxed) < KEPT_IN_ALL);
     }
 }
