@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags
 use rustix::io::Errno;
 
 use super::errno::Result;
-use super::file;
+use super::file::Around;
 use super::inode::{Inode, descriptor_path};
 use super::lease::Access;
 use super::{Answer, Attr, Caller, Filesystem};
@@ -112,9 +112,6 @@ impl Inode {
         Ok(())
     }
 }
-
-/// What runs a write to a backing file in a way that leaves what a program sees of it.
-type Around<'a> = dyn Fn(&mut dyn FnMut() -> file::Result<()>) -> file::Result<()> + 'a;
 
 /// Runs `sync`, which is handed what keeps times and privileges over a write of a header to the backing file of `inode`, open as `fd`.
 /// A program that sets some meanwhile waits.

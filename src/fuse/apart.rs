@@ -87,7 +87,9 @@ mod tests {
         let wait = Arc::new(Mutex::new(wait));
         for _ in 0..MOST - 1 {
             let wait = wait.clone();
-            apart.run(move || drop(wait.lock().recv()));
+            apart.run(move || {
+                let _ = wait.lock().recv();
+            });
         }
         let (say, said) = channel();
         apart.run(move || say.send("done").unwrap());

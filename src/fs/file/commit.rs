@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::head::{Head, NextHeader};
-use super::{CryptFile, Durability, FileError, Result};
+use super::{Around, CryptFile, Durability, FileError, Result};
 use crate::content::layout::SegmentIndex;
 use crate::datakey::WrappedDataKey;
 use crate::envelope::{Header, ResizeKind};
@@ -23,11 +23,7 @@ impl<B: Backing> CryptFile<B> {
     ///
     /// # Errors
     /// As [`CryptFile::sync`]; what `around` and `last` answer.
-    pub fn sync_within(
-        &self,
-        around: &dyn Fn(&mut dyn FnMut() -> Result<()>) -> Result<()>,
-        last: &dyn Fn(&B) -> Result<()>,
-    ) -> Result<()> {
+    pub fn sync_within(&self, around: &Around<'_>, last: &dyn Fn(&B) -> Result<()>) -> Result<()> {
         if !self.is_dirty() {
             last(&self.backing)?;
             return self.note_synced(around, last);
@@ -84,11 +80,7 @@ impl<B: Backing> CryptFile<B> {
     }
 
     /// Has the header of a clean file say that it was synced.
-    fn note_synced(
-        &self,
-        around: &dyn Fn(&mut dyn FnMut() -> Result<()>) -> Result<()>,
-        last: &dyn Fn(&B) -> Result<()>,
-    ) -> Result<()> {
+    fn note_synced(&self, around: &Around<'_>, last: &dyn Fn(&B) -> Result<()>) -> Result<()> {
         if !self.writable {
             return Ok(());
         }

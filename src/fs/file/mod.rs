@@ -57,6 +57,9 @@ pub enum Durability {
     Strict,
 }
 
+/// What runs a write to the backing file and sees to what it changes beside the content.
+pub type Around<'a> = dyn Fn(&mut dyn FnMut() -> Result<()>) -> Result<()> + 'a;
+
 /// An open file. It wipes its keys when it is dropped; what was not committed is recovered at the next open.
 #[derive(Debug)]
 pub struct CryptFile<B> {
