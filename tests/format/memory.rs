@@ -32,6 +32,7 @@ struct State {
     pages: BTreeMap<u64, Page>,
     len: u64,
     changes: u64,
+    syncs: u64,
     /// Changes that still happen; each page of a write counts as one, since a kill can fall between two.
     allowed: Option<u64>,
     /// Changes until one fails, and whether that one is done all the same.
@@ -111,6 +112,11 @@ impl Memory {
     /// Changes so far.
     pub fn changes(&self) -> u64 {
         self.0.lock().changes
+    }
+
+    /// Syncs so far.
+    pub fn syncs(&self) -> u64 {
+        self.0.lock().syncs
     }
 
     pub fn bytes(&self, offset: u64, len: usize) -> Vec<u8> {
@@ -276,6 +282,7 @@ impl Backing for Memory {
             go.recv().expect("the test lets it go");
         }
         let mut state = self.0.lock();
+        state.syncs += 1;
         if state.disk.is_some() {
             // Whoever is killed does not sync any more.
             if state.allowed == Some(0) {

@@ -2,27 +2,33 @@
 //! there, and nothing is ever silently wrong.
 
 use kmsfs::fs::Durability;
-use kmsfs::fs::file::FileError;
+use kmsfs::fs::file::{CryptFile, FileError};
+use proptest::prelude::*;
 
 use crate::memory::Memory;
-use crate::model::Step;
+use crate::model::{Step, step};
 use crate::{File, neither, pattern};
 
 const CHUNK: usize = 4096;
 
-/// Everything that the file may be after a loss of power: what it was at the last sync and at each step since.
+/// Everything that the file may be after a loss of power: what it was at the last sync and at each step since; and what was punched
+/// since then, whatever it read as before.
 #[derive(Clone)]
-struct Since(Vec<Vec<u8>>);
+struct Since(Vec<Vec<u8>>, Vec<std::ops::Range<u64>>);
 
 impl Since {
     fn step(&mut self, step: &Step) {
         let mut next = self.0.last().expect("never empty").clone();
         step.expect(&mut next);
         self.0.push(next);
+        if let Step::Punch { offset, len } | Step::Zero { offset, len, .. } = *step {
+            self.1.push(offset..offset + len);
+        }
     }
 
     fn synced(&mut self) {
         self.0.drain(..self.0.len() - 1);
+        self.1.clear();
     }
 
     /// Whether a chunk, or the segment that it lies in where that was a hole, was written or cut off since the sync.
@@ -42,7 +48,16 @@ impl Since {
         let was_hole = part(&self.0[0], bytes.clone()).iter().all(|byte| *byte == 0);
         // A hole is one by its tags, and those are gone where the file was cut before them.
         let was_cut = self.0.iter().any(|version| version.len() <= chunk * CHUNK);
-        was_cut || differs(chunk * CHUNK..(chunk + 1) * CHUNK) || (was_hole && differs(bytes))
+        // The last chunk is written anew when the file grows.
+        let len = |version: &[u8]| version.len().clamp(chunk * CHUNK, (chunk + 1) * CHUNK);
+        let has_grown = self.0.iter().any(|version| len(version) != len(&self.0[0]));
+        let (start, end) = ((chunk * CHUNK) as u64, ((chunk + 1) * CHUNK) as u64);
+        let was_punched = self.1.iter().any(|range| range.start < end && start < range.end);
+        was_cut
+            || has_grown
+            || was_punched
+            || differs(chunk * CHUNK..(chunk + 1) * CHUNK)
+            || (was_hole && differs(bytes))
     }
 }
 
@@ -79,55 +94,55 @@ fn check(this: &File, left: &Memory, since: &Since, all: bool, what: &str) {
     }
 }
 
-/// Stops `script` after each number of changes, and takes the power away in several ways. Before the first sync of a run only strict
-/// mode promises anything, so the check begins there.
+/// Stops `script` after `stop` changes, and takes the power away in several ways; `false` where all of it was done. Before the first
+/// sync of a run only strict mode promises anything, so the check begins there.
+fn cut(this: &File, start: &Memory, script: &[Step], durability: Durability, stop: u64) -> bool {
+    let memory = start.fork();
+    memory.keep_disk();
+    let file = this.open(&memory).unwrap();
+    memory.stop_after(stop);
+    let mut since = Since(vec![Vec::new()], Vec::new());
+    let mut synced = durability == Durability::Strict;
+    let mut stopped = false;
+    for step in script {
+        since.step(step);
+        if step.apply(&file).is_err() {
+            stopped = true;
+            break;
+        }
+        if matches!(step, Step::Sync) {
+            since.synced();
+            synced = true;
+        }
+    }
+    for way in 0..if synced { 8 } else { 0 } {
+        let choices = pattern(stop * 7 + way, 4096);
+        let mut at = 0;
+        let mut any = |below: usize| {
+            at = (at + 1) % choices.len();
+            choices[at] as usize % below
+        };
+        let (old, new) = (|_: usize| 0, |below: usize| below - 1);
+        let left = match way {
+            0 => memory.lose_power(old, old),
+            1 => memory.lose_power(new, new),
+            2 => memory.lose_power(old, new),
+            3 => memory.lose_power(new, old),
+            _ => {
+                let size = any(usize::MAX);
+                memory.lose_power(any, |below| size % below)
+            }
+        };
+        let what = format!("{durability:?}, stop {stop}, way {way}");
+        check(this, &left, &since, durability == Durability::Strict, &what);
+    }
+    stopped
+}
+
 fn cut_everywhere(script: &[Step], durability: Durability) {
     let this = File::new(1, durability);
     let start = this.empty();
-    for stop in 0.. {
-        let memory = start.fork();
-        memory.keep_disk();
-        let file = this.open(&memory).unwrap();
-        memory.stop_after(stop);
-        let mut since = Since(vec![Vec::new()]);
-        let mut synced = durability == Durability::Strict;
-        let mut stopped = false;
-        for step in script {
-            since.step(step);
-            if step.apply(&file).is_err() {
-                stopped = true;
-                break;
-            }
-            if matches!(step, Step::Sync) {
-                since.synced();
-                synced = true;
-            }
-        }
-        for way in 0..if synced { 8 } else { 0 } {
-            let choices = pattern(stop * 7 + way, 4096);
-            let mut at = 0;
-            let mut any = |below: usize| {
-                at = (at + 1) % choices.len();
-                choices[at] as usize % below
-            };
-            let (old, new) = (|_: usize| 0, |below: usize| below - 1);
-            let left = match way {
-                0 => memory.lose_power(old, old),
-                1 => memory.lose_power(new, new),
-                2 => memory.lose_power(old, new),
-                3 => memory.lose_power(new, old),
-                _ => {
-                    let size = any(usize::MAX);
-                    memory.lose_power(any, |below| size % below)
-                }
-            };
-            let what = format!("{durability:?}, stop {stop}, way {way}");
-            check(&this, &left, &since, durability == Durability::Strict, &what);
-        }
-        if !stopped {
-            return;
-        }
-    }
+    (0..).take_while(|stop| cut(&this, &start, script, durability, *stop)).for_each(drop);
 }
 
 fn both(script: &[Step]) {
@@ -203,6 +218,106 @@ fn what_was_synced_survives_later_runs_that_are_not() {
     ]);
 }
 
+/// The header that commits the size is not on disk yet when the fsync returns.
+#[test]
+fn what_was_synced_survives_holes_and_segments_made_in_it_right_after() {
+    both(&[
+        Step::Append { len: 150_000, seed: 1 },
+        Step::Resize(1_500_000),
+        Step::Append { len: 5_000, seed: 2 },
+        Step::Sync,
+        write(500_000, 5_000, 3),
+        Step::Sync,
+        Step::Append { len: 9_000, seed: 4 },
+        Step::Sync,
+        Step::Punch { offset: 1_450_000, len: 1_000_000 },
+        write(1_000_000, 5_000, 5),
+        Step::Sync,
+        Step::Zero { offset: 900_000, len: 1_000_000, keep_size: true },
+        Step::Append { len: 10, seed: 6 },
+        Step::Resize(1_400_000),
+        write(700_000, 5_000, 7),
+        Step::Reopen,
+    ]);
+    both(&[
+        Step::Append { len: 20_000, seed: 1 },
+        Step::Sync,
+        Step::Punch { offset: 0, len: 20_000 },
+        Step::Append { len: 10, seed: 2 },
+        Step::Reopen,
+    ]);
+    both(&[
+        Step::Append { len: 200_000, seed: 1 },
+        Step::Resize(1_200_000),
+        Step::Sync,
+        Step::Append { len: 10, seed: 2 },
+        Step::Sync,
+        write(600_000, 10, 3),
+        Step::Append { len: 10, seed: 4 },
+        Step::Reopen,
+    ]);
+}
+
+#[test]
+fn what_was_synced_survives_a_log_that_is_appended_to_and_closed() {
+    let mut script: Vec<_> =
+        (0..12).flat_map(|seed| [Step::Append { len: 1_500, seed }, Step::Sync]).collect();
+    script.extend([Step::Reopen, Step::Append { len: 5_000, seed: 20 }, Step::Sync, Step::Reopen]);
+    script.extend([write(0, 5_000, 21), Step::Sync, Step::Reopen, Step::Resize(1_000), Step::Sync]);
+    both(&script);
+}
+
+#[test]
+fn an_fsync_is_one_sync() {
+    let this = File::new(1, Durability::Default);
+    let memory = this.empty();
+    let file = this.open(&memory).unwrap();
+    for (step, syncs) in [
+        (Step::Append { len: 150_000, seed: 1 }, 0),
+        (Step::Sync, 1),
+        (Step::Append { len: 10_000, seed: 2 }, 0),
+        (Step::Sync, 1),
+        (write(5_000, 9_000, 3), 0),
+        (Step::Sync, 1),
+        (Step::Resize(1_000_000), 0),
+        (Step::Sync, 1),
+        // The header that commits the size comes first.
+        (write(500_000, 10, 4), 1),
+        (write(501_000, 10, 4), 0),
+        (Step::Sync, 1),
+        (Step::Append { len: 10, seed: 5 }, 0),
+        (Step::Sync, 1),
+        (Step::Punch { offset: 990_000, len: 100_000 }, 1),
+        (Step::Sync, 1),
+        (Step::Sync, 1),
+    ] {
+        let before = memory.syncs();
+        step.apply(&file).unwrap();
+        assert_eq!(memory.syncs() - before, syncs, "{step:?}");
+    }
+}
+
+/// Steps of which a third are syncs.
+fn synced_step() -> impl Strategy<Value = Step> {
+    prop_oneof![2 => step(), 1 => Just(Step::Sync)]
+}
+
+proptest! {
+    #[test]
+    fn what_was_synced_survives_whatever_comes_after_it(
+        script in proptest::collection::vec(synced_step(), 2..14),
+        stops in proptest::collection::vec(0..400u64, 4),
+        strict: bool,
+    ) {
+        let durability = if strict { Durability::Strict } else { Durability::Default };
+        let this = File::new(1, durability);
+        let start = this.empty();
+        for stop in stops {
+            cut(&this, &start, &script, durability, stop);
+        }
+    }
+}
+
 #[test]
 fn a_sync_of_a_clean_file_is_a_promise_too() {
     both(&[
@@ -264,13 +379,58 @@ fn a_commit_while_a_sync_is_under_way_does_not_rely_on_it() {
     });
 }
 
+/// The header that commits the size may be on disk later than the fsync returns, but not where another has made holes, or a segment, of
+/// what was synced meanwhile.
+#[test]
+fn what_is_changed_while_a_sync_is_under_way_does_not_spoil_it() {
+    let changes: [fn(&CryptFile<Memory>); 2] = [
+        |file| file.punch_hole(1_450_000, 1_000_000).unwrap(),
+        |file| file.write_at(700_000, b"in the hole").unwrap(),
+    ];
+    for change in changes {
+        let this = File::new(1, Durability::Default);
+        let memory = this.empty();
+        memory.keep_disk();
+        let file = this.open(&memory).unwrap();
+        file.append(&pattern(1, 150_000)).unwrap();
+        file.set_size(1_500_000).unwrap();
+        file.append(&pattern(2, 5_000)).unwrap();
+        let syncs = memory.syncs();
+        let held = memory.pauses().sync.lock();
+        std::thread::scope(|scope| {
+            let syncing = scope.spawn(|| file.sync());
+            while memory.syncs() == syncs {
+                std::thread::yield_now();
+            }
+            let changing = scope.spawn(|| change(&file));
+            // The change may have to wait for a sync of its own, and that one for this one's end.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            drop(held);
+            syncing.join().unwrap().unwrap();
+            changing.join().unwrap();
+        });
+        for page in 0..400 {
+            // Of all that was not synced the disk has one page.
+            let mut at = 0;
+            let left = memory.lose_power(
+                |below| {
+                    at += 1;
+                    if at == page + 1 { below - 1 } else { 0 }
+                },
+                |below| below - 1,
+            );
+            assert_eq!(this.open(&left).unwrap().size(), 1_505_000, "page {page}");
+        }
+    }
+}
+
 /// What nobody ever synced, but was written back long ago, and is then changed without a sync when the power goes: it may be refused as
 /// a whole. A repair brings back every chunk that was not being changed.
 fn repaired_everywhere(before: &[Step], script: &[Step]) {
     let this = File::new(1, Durability::Default);
     let start = this.empty();
     let file = this.open(&start).unwrap();
-    let mut whole = Since(vec![Vec::new()]);
+    let mut whole = Since(vec![Vec::new()], Vec::new());
     for step in before {
         step.apply(&file).unwrap();
         whole.step(step);

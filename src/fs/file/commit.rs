@@ -18,34 +18,28 @@ impl<B: Backing> CryptFile<B> {
         self.sync_within(&|write| write(), &|backing| Ok(backing.sync()?))
     }
 
-    /// As [`CryptFile::sync`]; `around` is handed what writes a header, while nobody else writes to the file, and `last` syncs when all
-    /// is written: it may do so with more than the content.
+    /// As [`CryptFile::sync`]; `around` is handed what writes a header, while nobody else writes to the file, and `last` syncs when what
+    /// is promised is written: it may do so with more than the content.
+    ///
+    /// One sync is enough. The header that commits the size comes after it and need not be on disk when this returns: until it is, an
+    /// earlier header, the content and rule 8 tell the size as well, and what would spoil that waits for it ([`CryptFile::floor_on_disk`]).
     ///
     /// # Errors
     /// As [`CryptFile::sync`]; what `around` and `last` answer.
     pub fn sync_within(&self, around: &Around<'_>, last: &dyn Fn(&B) -> Result<()>) -> Result<()> {
-        if !self.is_dirty() {
-            last(&self.backing)?;
-            return self.note_synced(around, last);
-        }
         if self.is_unfinished() {
             let _shape = self.shape.write();
             self.finish()?;
         }
         // What was written up to here is below this size; and what was begun is done, while nobody else is in.
-        let (size, truncations, written, sequence, is_said) = {
+        let (size, truncations, written, sequence) = {
             let _shape = self.shape.write();
-            let header = &self.head.lock().header;
-            let size = self.size();
-            let is_said = !header.dirty || (header.synced && header.committed_size == size);
+            let mut head = self.head.lock();
+            self.say_synced(&mut head, around)?;
             let truncations = self.truncations.load(Ordering::Acquire);
-            (size, truncations, self.written.load(Ordering::Acquire), header.sequence, is_said)
+            (self.size(), truncations, self.written.load(Ordering::Acquire), head.header.sequence)
         };
-        if is_said {
-            last(&self.backing)?
-        } else {
-            self.backing.sync()?
-        }
+        last(&self.backing)?;
         self.synced.fetch_max(written, Ordering::AcqRel);
         // No change of size may be half-way while the header says where the file ends.
         let shape = self.shape.write();
@@ -53,50 +47,49 @@ impl<B: Backing> CryptFile<B> {
         if head.header.sequence == sequence {
             self.note_durable(&mut head);
         }
+        // What was written meanwhile may be stamped with the number of a header that need not be on disk.
+        let mut is_spoilt = head.header.sequence != sequence;
         // After a truncation meanwhile, what lies below the size need not be what was synced.
         let truncated = self.truncations.load(Ordering::Acquire) != truncations;
-        let was_noted = std::mem::replace(&mut head.header.synced, true);
-        if !head.header.dirty || (was_noted && (head.header.committed_size == size || truncated)) {
-            drop((head, shape));
-            return if is_said { Ok(()) } else { last(&self.backing) };
+        if self.is_dirty() && head.header.dirty && head.header.committed_size != size && !truncated {
+            around(&mut || {
+                let header = &head.header;
+                let next = NextHeader {
+                    committed_size: size,
+                    acknowledged_size: header.acknowledged_size.max(size),
+                    ..NextHeader::same(header)
+                };
+                self.write_head(&mut head, next)
+            })?;
+            self.note_floor(&head);
+            // Nor did it wait for this one.
+            is_spoilt |= self.written.load(Ordering::Acquire) != written;
         }
-        let size = if truncated { head.header.committed_size } else { size };
-        around(&mut || {
-            let header = &head.header;
-            let next = NextHeader {
-                dirty: true,
-                unattested: header.unattested,
-                committed_size: size,
-                acknowledged_size: header.acknowledged_size.max(size),
-                resize: header.resize,
-                target_size: header.target_size,
-            };
-            self.write_head(&mut head, next)
-        })?;
-        drop(shape);
-        last(&self.backing)?;
-        self.note_durable(&mut head);
+        if is_spoilt {
+            drop(shape);
+            self.backing.sync()?;
+            self.note_durable(&mut head);
+        }
         Ok(())
     }
 
-    /// Has the header of a clean file say that it was synced.
-    fn note_synced(&self, around: &Around<'_>, last: &dyn Fn(&B) -> Result<()>) -> Result<()> {
-        if !self.writable {
+    /// Has the header say that the file was synced, before it is: in the next run a header that permits a change is then on disk
+    /// before the change.
+    fn say_synced(&self, head: &mut Head, around: &Around<'_>) -> Result<()> {
+        if head.header.synced || !self.writable {
             return Ok(());
         }
-        let shape = self.shape.write();
-        let mut head = self.head.lock();
-        let was_noted = std::mem::replace(&mut head.header.synced, true);
-        // A run that began meanwhile says so with its next header.
-        if was_noted || self.is_dirty() {
-            return Ok(());
-        }
+        head.header.synced = true;
         let unattested = head.header.unattested;
-        around(&mut || self.write_clean(&mut head, unattested))?;
-        drop(shape);
-        last(&self.backing)?;
-        self.note_durable(&mut head);
-        Ok(())
+        let written = around(&mut || match self.is_dirty() {
+            true => self.write_head(head, NextHeader::same(&head.header)),
+            // Also of a new file, which is as good as clean.
+            false => self.write_clean(head, unattested),
+        });
+        if written.is_err() {
+            head.header.synced = false;
+        }
+        written
     }
 
     /// Turns the file clean: whoever opens it next finds exactly this, or an error.
@@ -227,14 +220,7 @@ impl<B: Backing> CryptFile<B> {
         for _slot in 0..2 {
             let header = &head.header;
             if self.is_dirty() {
-                let next = NextHeader {
-                    dirty: true,
-                    unattested: header.unattested,
-                    committed_size: header.committed_size,
-                    acknowledged_size: self.size(),
-                    resize: header.resize,
-                    target_size: header.target_size,
-                };
+                let next = NextHeader { acknowledged_size: self.size(), ..NextHeader::same(header) };
                 self.write_head(&mut head, next)?;
             } else {
                 let unattested = header.unattested;

@@ -230,6 +230,7 @@ impl<B: Backing> CryptFile<B> {
             sequence: AtomicU64::new(head.header.sequence),
             stamp: AtomicU64::new(head.header.sequence),
             dirty: AtomicBool::new(head.header.dirty),
+            floor_ahead: AtomicU64::new(0),
             uncertain: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
             written: AtomicU64::new(0),

@@ -41,6 +41,18 @@ pub(super) struct NextHeader {
 }
 
 impl NextHeader {
+    /// A dirty header that says what `header` says.
+    pub fn same(header: &Header) -> Self {
+        Self {
+            dirty: true,
+            unattested: header.unattested,
+            committed_size: header.committed_size,
+            acknowledged_size: header.acknowledged_size,
+            resize: header.resize,
+            target_size: header.target_size,
+        }
+    }
+
     /// A dirty header that keeps what `header` says and acknowledges `size`.
     pub fn dirty(header: &Header, size: u64) -> Self {
         Self {
@@ -71,6 +83,7 @@ impl<B: Backing> CryptFile<B> {
     /// Makes the header say that the file has `size` bytes, where only its entries say so yet: the last of them are about to
     /// become holes. The caller holds `shape` either way.
     pub(super) fn acknowledge(&self, size: u64) -> Result<()> {
+        self.floor_on_disk()?;
         let known = {
             let head = self.head.lock();
             self.is_dirty() && head.header.dirty && head.header.acknowledged_size == size
@@ -154,6 +167,29 @@ impl<B: Backing> CryptFile<B> {
         head.durable = head.current;
         head.run_is_durable = head.header.dirty;
         self.stamp.store(head.header.sequence, Ordering::Release);
+        self.floor_ahead.store(0, Ordering::Release);
+    }
+
+    /// Notes that the header in force commits a size and need not be on disk.
+    pub(super) fn note_floor(&self, head: &Head) {
+        if head.durable != head.current {
+            self.floor_ahead.store(head.header.committed_size, Ordering::Release);
+        }
+    }
+
+    /// Sees that the header that commits the size is on disk, before a change after which an earlier one would not tell it: before a
+    /// segment below that size comes to be, whose tags a loss of power may take, and before chunks become holes. The caller holds
+    /// `shape` either way.
+    pub(super) fn floor_on_disk(&self) -> Result<()> {
+        if self.floor_ahead.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        let mut head = self.head.lock();
+        if self.floor_ahead.load(Ordering::Acquire) != 0 {
+            self.backing.sync()?;
+            self.note_durable(&mut head);
+        }
+        Ok(())
     }
 
     /// One write within page 0, from the slot to tag sector 0.

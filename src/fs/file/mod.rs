@@ -78,6 +78,8 @@ pub struct CryptFile<B> {
     /// The epoch that tag and index sectors are stamped with: the number of a header that is on disk if they are.
     stamp: AtomicU64,
     dirty: AtomicBool,
+    /// The size that the header in force commits, while that header need not be on disk; else 0.
+    floor_ahead: AtomicU64,
     /// A write of tags, index or header failed: what is on disk has to be looked at before the file can be clean.
     uncertain: AtomicBool,
     /// A change of size or a header failed half-way: what it began has to be ended before the next change.

@@ -172,6 +172,9 @@ impl<B: Backing> CryptFile<B> {
         newborn: &mut Vec<Arc<Segment>>,
     ) -> Result<()> {
         let segment = self.segment(index)?;
+        if index.start() < self.floor_ahead.load(Ordering::Acquire) && !segment.state.read().present {
+            self.floor_on_disk()?;
+        }
         let mut state = segment.state.write();
         with_scratch(|scratch| {
             let first = ChunkIndex::containing(piece.range.start);
