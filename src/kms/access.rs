@@ -5,7 +5,7 @@
 //! (CreateKey, ListKeys, ListAliases, ListRetirableGrants, GenerateRandom) are IAM's to allow on AWS; there is no IAM here, and every
 //! principal of the account may.
 
-use super::api::crypto::SYMMETRIC;
+use super::api::sealing::SYMMETRIC;
 use super::grant::GrantRecord;
 use super::key::{Key, RegionRole};
 pub use super::policy::Asked;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::access::{self, Act};
-use super::api::crypto::{RE_ENCRYPT_FROM, RE_ENCRYPT_TO, open, seal, symmetric};
-use super::api::{self, Context};
+use super::api::Context;
+use super::api::crypto::{RE_ENCRYPT_FROM, RE_ENCRYPT_TO};
+use super::api::sealing::{SYMMETRIC, open, seal, symmetric};
 use super::audit::{AuditEvent, Parameters, Scene};
 use super::key::Key;
 use super::reference::{self, Form};
@@ -318,7 +319,7 @@ fn explain(ring: &Keyring, only: Option<&str>, key: &str, error: &KmsError) -> D
 }
 
 fn parameters<'a>(key_id: &'a str, encryption_context: &'a EncryptionContext) -> Parameters<'a> {
-    Parameters::File { key_id, encryption_context, encryption_algorithm: api::crypto::SYMMETRIC }
+    Parameters::File { key_id, encryption_context, encryption_algorithm: SYMMETRIC }
 }
 
 /// The parameters of a ReEncrypt that keeps the context.
@@ -326,10 +327,10 @@ fn move_parameters(from: &str, to: &str, context: &EncryptionContext) -> Map<Str
     Map::from_iter([
         ("sourceKeyId".to_owned(), Value::from(from)),
         ("sourceEncryptionContext".to_owned(), pairs(context)),
-        ("sourceEncryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
+        ("sourceEncryptionAlgorithm".to_owned(), Value::from(SYMMETRIC)),
         ("destinationKeyId".to_owned(), Value::from(to)),
         ("destinationEncryptionContext".to_owned(), pairs(context)),
-        ("destinationEncryptionAlgorithm".to_owned(), Value::from(api::crypto::SYMMETRIC)),
+        ("destinationEncryptionAlgorithm".to_owned(), Value::from(SYMMETRIC)),
     ])
 }
 

@@ -103,7 +103,7 @@ mod tests {
     use crate::crypto::Secret;
     use crate::datakey::KeyArn;
     use crate::kms::api::Context;
-    use crate::kms::api::crypto::seal;
+    use crate::kms::api::sealing::seal;
     use crate::kms::audit::{self, AuditError, AuditEvent, AuditLog};
     use crate::kms::clock_guard::{ClockRecord, Times};
     use crate::kms::id::Namespace;

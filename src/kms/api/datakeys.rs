@@ -3,7 +3,8 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::crypto::{Common, seal, symmetric};
+use super::crypto::Common;
+use super::sealing::{seal, symmetric};
 use super::{Context, Decode, Reply, Request};
 use crate::context::EncryptionContext;
 use crate::crypto::{pair, rng};

@@ -1,4 +1,4 @@
-//! GetParametersForImport, ImportKeyMaterial, DeleteImportedKeyMaterial (rules IMP-1 to IMP-6).
+//! ImportKeyMaterial, DeleteImportedKeyMaterial (rules IMP-1 and IMP-3 to IMP-6).
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -8,9 +8,9 @@ use super::{Context, Decode, Reply, Request, json};
 use crate::clock::Timestamp;
 use crate::kms::due;
 use crate::kms::error::Cause;
-use crate::kms::fields::{Fields, base64, not_supported};
+use crate::kms::fields::Fields;
 use crate::kms::id::MaterialId;
-use crate::kms::import::{NotUnwrapped, WrappingAlgorithm, WrappingKeySpec};
+use crate::kms::import::NotUnwrapped;
 use crate::kms::key::{Imported, Key, MaterialRecord};
 use crate::kms::material::{Material, SealedMaterial};
 use crate::kms::reference::Form;
@@ -19,8 +19,6 @@ use crate::kms::spec::{Content, KeyKind, KeySpec};
 use crate::kms::state::Event;
 use crate::kms::{AwsError, KeyChange, KmsError};
 
-/// Days that a public key and its token are good for.
-const PARAMETERS_DAYS: u32 = 1;
 /// Days ahead that material may expire, at most.
 const VALID_TO_DAYS: u32 = 365;
 /// Bytes of a token, and of wrapped material.
@@ -29,15 +27,6 @@ const BLOB_LEN: std::ops::RangeInclusive<usize> = 1..=6144;
 const DESCRIPTION_LEN: std::ops::RangeInclusive<usize> = 0..=256;
 const DESCRIPTION_PATTERN: &str = "^[a-zA-Z0-9:/_\\s.-]+$";
 
-const ALGORITHMS: &[&str] = &[
-    WrappingAlgorithm::Pkcs1V15.name(),
-    WrappingAlgorithm::OaepSha1.name(),
-    WrappingAlgorithm::OaepSha256.name(),
-    WrappingAlgorithm::KeyWrapSha1.name(),
-    WrappingAlgorithm::KeyWrapSha256.name(),
-    "SM2PKE",
-];
-const KEY_SPECS: &[&str] = &["RSA_2048", "RSA_3072", "RSA_4096", "SM2"];
 const EXPIRES: &str = "KEY_MATERIAL_EXPIRES";
 const DOES_NOT_EXPIRE: &str = "KEY_MATERIAL_DOES_NOT_EXPIRE";
 
@@ -58,92 +47,6 @@ pub(super) fn key_expiration_model(key: &Key) -> Option<&'static str> {
 pub(super) fn import_state(material: &MaterialRecord) -> Option<&'static str> {
     material.imported.as_ref()?;
     Some(if material.sealed.is_some() { "IMPORTED" } else { "PENDING_IMPORT" })
-}
-
-#[derive(Debug)]
-pub(super) struct GetParametersForImport {
-    key_id: String,
-    algorithm: &'static str,
-    spec: &'static str,
-}
-
-impl Decode for GetParametersForImport {
-    fn decode(fields: &mut Fields) -> Result<Self, KmsError> {
-        Ok(Self {
-            key_id: fields.key_id("KeyId")?,
-            algorithm: fields.required_choice("WrappingAlgorithm", ALGORITHMS)?,
-            spec: fields.required_choice("WrappingKeySpec", KEY_SPECS)?,
-        })
-    }
-}
-
-impl Request for GetParametersForImport {
-    fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        let key = cx.key(&self.key_id, Form::IdOrArn)?;
-        let spec = WrappingKeySpec::from_name(self.spec)
-            .ok_or_else(|| not_supported(&format!("The wrapping key spec {}", self.spec)))?;
-        let algorithm = self.algorithm(cx, key, spec)?;
-        let valid_to = cx.now.plus_days(PARAMETERS_DAYS);
-        let region = &cx.ring.namespace().region;
-        let issued = cx.sealer.tokens().issue(key.record.id, region, algorithm, spec, valid_to);
-        Reply::answer(&Parameters {
-            key_id: cx.arn(key).to_string(),
-            import_token: base64(&issued.token),
-            public_key: base64(&issued.public_key),
-            parameters_valid_to: valid_to.as_seconds_f64(),
-        })
-    }
-}
-
-impl GetParametersForImport {
-    /// The algorithm, if it wraps a key like this one and the home permits it.
-    fn algorithm(
-        &self,
-        cx: &Context<'_>,
-        key: &Key,
-        wrapping: WrappingKeySpec,
-    ) -> Result<WrappingAlgorithm, KmsError> {
-        let name = self.algorithm;
-        let unsupported = |why: String| Err(KmsError::new(AwsError::UnsupportedOperation, why));
-        let algorithm = WrappingAlgorithm::from_name(name)
-            .ok_or_else(|| not_supported(&format!("The wrapping algorithm {name}")))?;
-        if algorithm == WrappingAlgorithm::Pkcs1V15 && !cx.ring.permits_legacy_wrapping() {
-            return unsupported(format!(
-                "The wrapping algorithm {name} is not supported: it lets whoever sees which wraps fail work out what \
-                 is in others, and AWS KMS refuses it since October 10, 2023. Use RSAES_OAEP_SHA_256. Only a home that \
-                 was made with kmsfs setup --legacy-wrapping takes it."
-            ));
-        }
-        let spec = key.record.spec;
-        if algorithm.suits(spec, wrapping) {
-            return Ok(algorithm);
-        }
-        let best = WrappingAlgorithm::ALL.into_iter().find(|better| better.suits(spec, wrapping));
-        let best = best.map_or("another wrapping key spec", WrappingAlgorithm::name);
-        let (arn, spec) = (cx.arn(key), spec.name());
-        unsupported(match algorithm {
-            WrappingAlgorithm::KeyWrapSha256 | WrappingAlgorithm::KeyWrapSha1 => format!(
-                "The wrapping algorithm {name} is for RSA and ECC key material, and the key spec of {arn} is {spec}. \
-                 Use {best}."
-            ),
-            WrappingAlgorithm::OaepSha256 | WrappingAlgorithm::OaepSha1 | WrappingAlgorithm::Pkcs1V15 => {
-                format!(
-                    "The wrapping algorithm {name} with the wrapping key spec {} is not for key material of the key spec \
-                 {spec}, which that of {arn} is. Use {best}.",
-                    wrapping.name()
-                )
-            }
-        })
-    }
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Parameters {
-    key_id: String,
-    import_token: String,
-    public_key: String,
-    parameters_valid_to: f64,
 }
 
 /// Whether the material is one that the key knows.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::crypto::SYMMETRIC;
 use super::metadata::KeyMetadata;
+use super::sealing::SYMMETRIC;
 use super::{Context, Decode, Reply, Request, policies, tags};
 use crate::clock::Timestamp;
 use crate::kms::due::Happening;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::crypto::incompatible;
 use super::opening::mac_secret;
+use super::sealing::incompatible;
 use super::signing::MESSAGE_LEN;
 use super::{Context, Decode, Reply, Request, would_succeed};
 use crate::crypto::mac;

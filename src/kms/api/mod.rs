@@ -14,8 +14,10 @@ mod macs;
 mod metadata;
 mod multi_region;
 mod opening;
+mod parameters;
 mod policies;
 mod rotation;
+pub(super) mod sealing;
 mod signing;
 mod tags;
 mod usage;
@@ -227,7 +229,7 @@ pub(super) fn decode(operation: Operation, fields: &mut Fields) -> Result<Box<dy
         Operation::ListKeyRotations => read::<rotation::ListKeyRotations>(fields),
         Operation::GetKeyLastUsage => read::<usage::GetKeyLastUsage>(fields),
         Operation::GetKeyRotationStatus => read::<rotation::GetKeyRotationStatus>(fields),
-        Operation::GetParametersForImport => read::<import::GetParametersForImport>(fields),
+        Operation::GetParametersForImport => read::<parameters::GetParametersForImport>(fields),
         Operation::ImportKeyMaterial => read::<import::ImportKeyMaterial>(fields),
         Operation::DeleteImportedKeyMaterial => read::<import::DeleteImportedKeyMaterial>(fields),
         Operation::Encrypt => read::<crypto::Encrypt>(fields),

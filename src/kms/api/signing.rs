@@ -3,9 +3,9 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::crypto::incompatible;
 use super::metadata::Algorithms;
 use super::opening::private_key;
+use super::sealing::incompatible;
 use super::{Context, Decode, Reply, Request, would_succeed};
 use crate::crypto::agree;
 use crate::crypto::sign::{self, Subject};

@@ -22,7 +22,7 @@ impl Kms {
     ///
     /// # Errors
     /// `KMSInternalException`: the store or the audit log failed. Where only rotations could not be made, that is no error: what is
-    /// encrypted already can be read, and nothing is encrypted under a key whose rotation is due (`api::crypto::seal`).
+    /// encrypted already can be read, and nothing is encrypted under a key whose rotation is due (`api::sealing::seal`).
     pub fn current_ring(&self) -> Result<Arc<Keyring>, KmsError> {
         self.current().map(|(ring, _)| ring)
     }
