@@ -99,6 +99,14 @@ impl Keyring {
         elsewhere.chain(self.keys.get(&id).map(|key| (here, key))).collect()
     }
 
+    /// The key of that id in `region`; in another region than this one, only one that can have related keys is known.
+    pub fn key_in(&self, region: &str, id: KeyId) -> Option<&Arc<Key>> {
+        if region == self.namespace.region {
+            return self.key(id);
+        }
+        self.related.of(id).find(|(of, _)| *of == region).map(|(_, key)| key)
+    }
+
     /// The key of that id that what they share is changed by, with its region: a single-Region key is its own.
     pub fn primary(&self, id: KeyId) -> Option<(&str, &Arc<Key>)> {
         self.related(id).into_iter().find(|(_, key)| !key.record.is_replica())

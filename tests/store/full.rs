@@ -1,4 +1,4 @@
-//! A disk without any room left: what takes a key away works all the same.
+//! A disk without any room left: what takes a key away, from all or from somebody, works all the same.
 
 use std::process::Command;
 
@@ -23,6 +23,12 @@ fill 1
 [ "$(state "$one")" = Enabled ]
 refused tag-resource --key-id "$one" --tags TagKey=a,TagValue=b
 grep -q 'storage space\|is full' out || { cat out; exit 1; }
+# Who is to lose a key by its policy loses it.
+kms put-key-policy --key-id "$two" --policy '{"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "kms:*", "Resource": "*"},
+    {"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::000000000000:user/mallory"}, "Action": "kms:Decrypt", "Resource": "*"}
+]}' || { cat out; exit 1; }
+kmsfs kms get-key-policy --key-id "$two" | grep -q mallory || { echo 'the policy was not put'; exit 1; }
 kms disable-key --key-id "$one" || { cat out; exit 1; }
 [ "$(state "$one")" = Disabled ]
 # What was left of it is filled by others meanwhile; what is kept is there again nevertheless, piece by piece.
@@ -31,7 +37,7 @@ kms schedule-key-deletion --key-id "$two" --pending-window-in-days 7 || { cat ou
 # The space is not for what gives keys back.
 refused enable-key --key-id "$one"
 [ "$(state "$one")" = Disabled ]
-for name in DisableKey ScheduleKeyDeletion; do
+for name in PutKeyPolicy DisableKey ScheduleKeyDeletion; do
     grep "\"eventName\":\"$name\"" disk/home/audit.log | grep -vq errorCode || { cat disk/home/audit.log; exit 1; }
     [ "$(grep -c "\"eventName\":\"$name\"" disk/home/audit.log)" = 1 ]
 done

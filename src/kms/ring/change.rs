@@ -50,48 +50,45 @@ pub enum Change {
     In(String, Box<Change>),
 }
 
-impl Change {
-    /// Whether it takes sealed bytes out of `ring` that must not stay anywhere.
-    pub fn destroys(&self, ring: &Keyring) -> bool {
-        match self {
-            Self::DestroyKey(_) | Self::RemoveMaterial(..) | Self::RemoveCredential(_) => true,
-            Self::PutMaterial(new) => {
-                let old = ring.key(new.key).and_then(|key| key.material(new.id));
-                old.is_some_and(|old| old.sealed.is_some() && old.sealed != new.sealed)
-            }
-            // A store asks the change itself, of that region's keyring.
-            Self::In(_, change) => change.destroys(ring),
-            Self::PutKey(_)
-            | Self::PutAlias(_)
-            | Self::RemoveAlias(_)
-            | Self::PutGrant(_)
-            | Self::RemoveGrant(..)
-            | Self::PutTag(_)
-            | Self::RemoveTag(..)
-            | Self::Bury(_)
-            | Self::PutVolume(_)
-            | Self::PutAlarm(_)
-            | Self::RemoveAlarm(_)
-            | Self::PutCredential(_)
-            | Self::SetClock(_) => false,
-        }
-    }
+/// What a change takes away from whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nothing.
+    Nothing,
+    /// The use of a key, from somebody.
+    Use,
+    /// That, and sealed bytes with it.
+    Bytes,
 }
 
 impl Change {
-    /// Whether it takes away from somebody the use of a key of `ring`: such a change must be possible also where no other one is.
+    /// Whether it takes sealed bytes out of `ring` that must not stay anywhere.
+    pub fn destroys(&self, ring: &Keyring) -> bool {
+        self.takes(ring, &ring.namespace().region) == Takes::Bytes
+    }
+
+    /// Whether it takes away from somebody the use of a key of `ring`, or of one that is related to it: such a change must be possible
+    /// also where no other one is.
     pub fn revokes(&self, ring: &Keyring) -> bool {
+        self.takes(ring, &ring.namespace().region) != Takes::Nothing
+    }
+
+    /// The table of both, for a change in `region`, as `ring` knows that.
+    fn takes(&self, ring: &Keyring, region: &str) -> Takes {
+        let when = |is_so, takes| if is_so { takes } else { Takes::Nothing };
         match self {
-            Self::PutKey(new) => {
-                let old = ring.key(new.id).map(|old| old.record.state);
-                new.state != KeyState::Enabled && old.is_some_and(|old| old != new.state)
+            Self::DestroyKey(_) | Self::RemoveMaterial(..) | Self::RemoveCredential(_) => Takes::Bytes,
+            Self::PutMaterial(new) => {
+                let key = ring.key_in(region, new.key);
+                let old = key.and_then(|key| key.material(new.id)).and_then(|old| old.sealed.as_ref());
+                when(old.is_some_and(|old| new.sealed.as_ref() != Some(old)), Takes::Bytes)
             }
-            Self::DestroyKey(_)
-            | Self::RemoveMaterial(..)
-            | Self::RemoveGrant(..)
-            | Self::RemoveCredential(_) => true,
-            Self::PutMaterial(_) => self.destroys(ring),
-            Self::In(_, change) => change.revokes(ring),
+            Self::PutKey(new) => {
+                let old = ring.key_in(region, new.id);
+                when(old.is_some_and(|old| narrows(&old.record, new)), Takes::Use)
+            }
+            Self::RemoveGrant(..) => Takes::Use,
+            Self::In(region, change) => change.takes(ring, region),
             Self::PutAlias(_)
             | Self::RemoveAlias(_)
             | Self::PutGrant(_)
@@ -102,7 +99,88 @@ impl Change {
             | Self::PutAlarm(_)
             | Self::RemoveAlarm(_)
             | Self::PutCredential(_)
-            | Self::SetClock(_) => false,
+            | Self::SetClock(_) => Takes::Nothing,
         }
+    }
+}
+
+/// Whether fewer may use a key after it than before: it stops being usable, or has another policy. Whom a policy lets out is not to be
+/// seen in it, so that each counts.
+fn narrows(old: &KeyRecord, new: &KeyRecord) -> bool {
+    let stops = new.state != old.state && new.state != KeyState::Enabled;
+    stops || new.policy != old.policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::kms::id::{KeyScope, Namespace};
+    use crate::kms::key::{KeyManager, RegionRole};
+    use crate::kms::policy::{self, Policy};
+    use crate::kms::related::RelatedKeys;
+    use crate::kms::spec::{KeySpec, KeyUsage};
+    use crate::kms::state::Origin;
+
+    fn record(id: KeyId, state: KeyState) -> KeyRecord {
+        KeyRecord {
+            id,
+            state,
+            origin: Origin::AwsKms,
+            spec: KeySpec::SymmetricDefault,
+            usage: KeyUsage::EncryptDecrypt,
+            description: String::new(),
+            created: Timestamp::from_millis(0),
+            deletion_date: None,
+            manager: KeyManager::Customer,
+            rotation: None,
+            policy: None,
+            role: Some(RegionRole::Primary),
+            pending_window_days: None,
+        }
+    }
+
+    fn ring(region: &str, key: KeyRecord) -> Keyring {
+        let namespace = Namespace { account: "000000000000".into(), region: region.into() };
+        let clock = ClockRecord { latest: Timestamp::from_millis(0), simulated_offset: None, anchor: None };
+        let mut ring = Keyring::new(namespace, clock);
+        ring.apply(&Change::PutKey(key));
+        ring
+    }
+
+    #[test]
+    fn a_key_is_taken_from_somebody_where_it_stops_being_usable_or_has_another_policy() {
+        use KeyState::{Disabled, Enabled, PendingDeletion};
+        let id = KeyId::random(KeyScope::SingleRegion);
+        let policy = Policy::parse(&policy::default_text("000000000000")).unwrap();
+        let other = KeyRecord { policy: Some(policy.into()), ..record(id, Enabled) };
+        for (before, after, revokes) in [
+            (record(id, Enabled), record(id, Enabled), false),
+            (record(id, Enabled), record(id, Disabled), true),
+            (record(id, Disabled), record(id, PendingDeletion), true),
+            (record(id, Disabled), record(id, Enabled), false),
+            (record(id, Enabled), KeyRecord { description: "x".into(), ..record(id, Enabled) }, false),
+            (record(id, Enabled), other.clone(), true),
+            (other.clone(), other, false),
+        ] {
+            let change = Change::PutKey(after);
+            assert_eq!(change.revokes(&ring("a", before.clone())), revokes, "{change:?} after {before:?}");
+            assert!(!change.destroys(&ring("a", before)));
+        }
+        let new = Change::PutKey(record(KeyId::random(KeyScope::SingleRegion), Disabled));
+        assert!(!new.revokes(&ring("a", record(id, Enabled))), "nobody had it");
+    }
+
+    #[test]
+    fn a_change_in_another_region_is_judged_by_the_key_that_is_there() {
+        use KeyState::{Disabled, Enabled};
+        let id = KeyId::random(KeyScope::MultiRegion);
+        let rings = [ring("a", record(id, Disabled)), ring("b", record(id, Enabled))];
+        let [mut here, _] = rings.clone();
+        here.relate(RelatedKeys::of_rings(&rings).into());
+        let disabled = Change::PutKey(record(id, Disabled));
+        assert!(!disabled.revokes(&here));
+        assert!(here.change_in("b", disabled.clone()).revokes(&here));
+        assert!(!here.change_in("c", disabled).revokes(&here), "there is none");
     }
 }
