@@ -5,8 +5,8 @@ use super::key::RegionRole;
 /// Declares [`Operation`] together with its names, so that the three lists cannot drift apart.
 macro_rules! operations {
     ($($variant:ident: $doc:literal,)*) => {
-        /// An operation of AWS KMS. The state table covers all of them; [`Operation::is_supported`] says which ones
-        /// this version carries out.
+        /// An operation of AWS KMS that this version carries out. The state table covers all of them; what AWS has beside them
+        /// is unknown here.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Operation {
             $(#[doc = $doc] $variant,)*
@@ -81,60 +81,6 @@ impl Operation {
     /// The operation of that name on the wire (`CreateKey`), if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|operation| operation.name() == name)
-    }
-
-    /// Whether this version carries it out. The others are refused by name.
-    pub const fn is_supported(self) -> bool {
-        match self {
-            Self::Encrypt
-            | Self::Decrypt
-            | Self::ReEncrypt
-            | Self::GenerateDataKey
-            | Self::GenerateDataKeyWithoutPlaintext
-            | Self::GenerateDataKeyPair
-            | Self::GenerateDataKeyPairWithoutPlaintext
-            | Self::Sign
-            | Self::Verify
-            | Self::GenerateMac
-            | Self::VerifyMac
-            | Self::GetPublicKey
-            | Self::DeriveSharedSecret
-            | Self::DescribeKey
-            | Self::ListAliases
-            | Self::DeleteAlias
-            | Self::EnableKey
-            | Self::DisableKey
-            | Self::EnableKeyRotation
-            | Self::DisableKeyRotation
-            | Self::RotateKeyOnDemand
-            | Self::GetKeyRotationStatus
-            | Self::ListKeyRotations
-            | Self::GetKeyLastUsage
-            | Self::UpdateAlias
-            | Self::CreateAlias
-            | Self::UpdateKeyDescription
-            | Self::ScheduleKeyDeletion
-            | Self::CancelKeyDeletion
-            | Self::GetParametersForImport
-            | Self::ImportKeyMaterial
-            | Self::DeleteImportedKeyMaterial
-            | Self::ReplicateKey
-            | Self::UpdatePrimaryRegion
-            | Self::GetKeyPolicy
-            | Self::PutKeyPolicy
-            | Self::ListKeyPolicies
-            | Self::CreateKey
-            | Self::ListKeys
-            | Self::ListRetirableGrants
-            | Self::CreateGrant
-            | Self::ListGrants
-            | Self::RetireGrant
-            | Self::RevokeGrant
-            | Self::ListResourceTags
-            | Self::TagResource
-            | Self::UntagResource
-            | Self::GenerateRandom => true,
-        }
     }
 
     /// Whether it makes the key of the service's own alias where it names that for the first time.

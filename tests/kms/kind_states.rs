@@ -315,7 +315,7 @@ fn st_1_every_operation_on_every_kind_in_every_state_is_answered_as_aws_does() {
 
 #[test]
 fn st_1_the_test_covers_every_operation_that_names_a_key() {
-    for operation in kmsfs::kms::Operation::ALL.iter().filter(|operation| operation.is_supported()) {
+    for operation in kmsfs::kms::Operation::ALL {
         let name = operation.name();
         let covered = CRYPTOGRAPHIC.iter().any(|case| case.split(' ').next() == Some(name))
             || COMMON.iter().any(|(case, ..)| *case == name);
