@@ -15,8 +15,8 @@ use super::State;
 use super::limits::{BODY_BYTES, DISCARDED_BYTES, SMALL_BODY_BYTES};
 use super::metrics::Late;
 
-/// A body and its room; the bytes are wiped with it.
-#[derive(Debug, Default)]
+/// A body and its room; the bytes are wiped with it, and are not to be seen in anything that is printed.
+#[derive(Default)]
 pub struct Kept {
     bytes: Zeroizing<Vec<u8>>,
     room: Option<Room>,
