@@ -345,13 +345,25 @@ fn random_ids() -> [Uuid; 2] {
 }
 
 fn identity<'a>(scene: &Scene<'a>, caller: &'a Caller) -> Identity<'a> {
-    let r#type = if caller.principal.ends_with(":root") { "Root" } else { "IAMUser" };
+    let r#type = kind(&caller.principal);
     let access_key_id = match &caller.via {
         Via::Server(client) => client.access_key_id.as_deref(),
         Via::Cli | Via::Mount { .. } | Via::Tool { .. } => None,
     };
     let (arn, account_id, user_name) = (&caller.principal, scene.account, &caller.user);
     Identity::Caller { r#type, arn, account_id, access_key_id, user_name }
+}
+
+/// What kind of principal has that ARN (CloudTrail User Guide, "CloudTrail userIdentity element").
+fn kind(principal: &str) -> &'static str {
+    let resource = principal.splitn(6, ':').nth(5).and_then(|resource| resource.split('/').next());
+    match resource.unwrap_or_default() {
+        "root" => "Root",
+        "role" => "Role",
+        "assumed-role" => "AssumedRole",
+        "federated-user" => "FederatedUser",
+        _ => "IAMUser",
+    }
 }
 
 /// The message of an error, as far as a record holds it: it may quote what a client sent (CloudTrail User Guide, "errorMessage": 1 KB).

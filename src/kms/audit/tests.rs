@@ -32,6 +32,25 @@ fn aud_1_a_refused_open_names_file_caller_and_error() {
     assert_eq!(line["userIdentity"]["type"], "Root");
 }
 
+#[test]
+fn aud_1_a_record_says_what_kind_of_principal_asked() {
+    for (principal, kind) in [
+        ("arn:aws:iam::000000000000:root", "Root"),
+        ("arn:aws:iam::000000000000:user/root", "IAMUser"),
+        ("arn:aws:iam::000000000000:user/a:root", "IAMUser"),
+        ("arn:aws:iam::000000000000:role/ci/build", "Role"),
+        ("arn:aws:sts::000000000000:assumed-role/build/me", "AssumedRole"),
+        ("arn:aws:sts::000000000000:federated-user/me", "FederatedUser"),
+    ] {
+        let caller = Caller { principal: principal.into(), ..caller(Via::Cli) };
+        let nothing = Map::new();
+        let asked = Parameters::Read(&nothing);
+        let event = AuditEvent::of_call(&scene(), &caller, Operation::ListKeys, asked, &[], None);
+        let line: Value = serde_json::from_slice(&event.to_line()).unwrap();
+        assert_eq!(line["userIdentity"]["type"], kind, "{principal}");
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_stands_in_a_record_reads_back(text: String, name: String, uid: u32) {
