@@ -167,7 +167,7 @@ impl AliasName {
     /// Characters at most, with the prefix.
     pub const MAX_LEN: usize = 256;
 
-    /// [`AliasName::MANAGED`], where `text` is it or an ARN of it.
+    /// [`AliasName::MANAGED`], where `text` is it or an ARN of it, in whichever account and region.
     pub fn managed_in(text: &str) -> Option<Self> {
         let name = text.rsplit(':').next().filter(|name| *name == Self::MANAGED)?;
         Some(Self(name.to_owned()))

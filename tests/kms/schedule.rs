@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{DAY, Key, Service, call, text};
+use crate::fixture::{ARN_PREFIX, DAY, Key, Service, call, text};
 
 fn enable_rotation(service: &Service, key: &Key, days: Option<u64>) {
     let request = match days {
@@ -185,6 +185,24 @@ fn rot_5_the_managed_key_is_made_at_its_first_use_and_rotates_every_1095_days() 
         call(&by_arn, "DescribeKey", arn).unwrap().unwrap()["KeyMetadata"]["KeyId"],
         metadata["KeyId"]
     );
+}
+
+#[test]
+fn rot_5_a_name_of_another_account_or_region_makes_no_managed_key() {
+    let service = Service::new();
+    for (name, refusal) in [
+        ("arn:aws:kms:us-east-1:111111111111:alias/aws/kmsfs", "AccessDeniedException"),
+        ("arn:aws:kms:eu-west-1:000000000000:alias/aws/kmsfs", "NotFoundException"),
+        ("arn:aws:s3:us-east-1:000000000000:alias/aws/kmsfs", "NotFoundException"),
+        ("x:alias/aws/kmsfs", "NotFoundException"),
+    ] {
+        let refused = service.refusal("DescribeKey", json!({"KeyId": name}));
+        assert!(refused.starts_with(refusal), "{refused}");
+        service.refusal("Encrypt", json!({"KeyId": name, "Plaintext": "AA=="}));
+    }
+    assert_eq!(service.ok("ListKeys", json!({}))["Keys"], json!([]));
+    service.ok("DescribeKey", json!({"KeyId": format!("{ARN_PREFIX}alias/aws/kmsfs")}));
+    assert_eq!(service.ok("ListKeys", json!({}))["Keys"].as_array().unwrap().len(), 1);
 }
 
 #[test]

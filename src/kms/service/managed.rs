@@ -48,11 +48,14 @@ impl Kms {
         })
     }
 
-    /// [`Kms::make_managed`] where `name` is that alias and a use of it makes its key.
+    /// [`Kms::make_managed`] where `name` is that alias, of this account and region, and a use of it makes its key.
     pub(in crate::kms) fn make_managed_if_named(&self, name: &str) -> Result<(), KmsError> {
         let Some(alias) = AliasName::managed_in(name) else { return Ok(()) };
         // Once it is there it stays, so that what was read last says enough.
-        let is_known = self.last_ring().is_some_and(|ring| ring.alias(&alias).is_some());
-        if is_known { Ok(()) } else { self.make_managed(&alias) }
+        if self.last_ring().is_some_and(|ring| ring.alias(&alias).is_some()) {
+            return Ok(());
+        }
+        let is_here = name == alias.as_str() || name == self.ring()?.namespace().alias_arn(&alias);
+        if is_here { self.make_managed(&alias) } else { Ok(()) }
     }
 }
