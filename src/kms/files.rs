@@ -72,21 +72,17 @@ impl FileKeys {
         Self { tool: Some(name), ..self }
     }
 
-    /// The first use of the service's own alias makes its key.
-    fn make_managed_if_named(&self, name: &str) -> Result<(), DataKeyError> {
-        self.kms.make_managed_if_named(name).map_err(|error| DataKeyError::Failed(error.words()))
-    }
-
     fn only(&self) -> Option<&str> {
         self.only.as_deref()
     }
 
-    /// Runs `work` on the keyring as it is, and records how it ended.
+    /// Runs `work` on the keyring as it is, and records how it ended. The first use of the service's own alias as `uses` makes its key.
     fn recorded<T>(
         &self,
         operation: Operation,
         asker: &Asker,
         parameters: Parameters<'_>,
+        uses: Option<&str>,
         work: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, DataKeyError> {
         let failed = |error: KmsError| DataKeyError::Failed(error.words());
@@ -100,6 +96,11 @@ impl FileKeys {
             let event = AuditEvent::of_call(scene, &caller, operation, parameters, touched, error);
             self.kms.record(&event)
         };
+        if let Err(error) = uses.map_or(Ok(()), |name| self.kms.make_managed_if_named(name)) {
+            let ring = self.kms.ring().map_err(failed)?;
+            record(&self.kms.scene(&ring), &[], Some(&error)).map_err(failed)?;
+            return Err(failed(error));
+        }
         let (ring, times) = self.kms.ring_for(&record).map_err(failed)?;
         let cx = self.kms.context(operation, &caller, &ring, times);
         let outcome = work(&cx).and_then(|given| {
@@ -126,8 +127,10 @@ fn about(key: &str) -> impl FnOnce(KmsError) -> Refusal {
 
 impl DataKeys for FileKeys {
     fn resolve(&self, key: &str) -> Result<KeyArn, DataKeyError> {
-        self.make_managed_if_named(key)?;
-        let ring = self.kms.current_ring().map_err(|error| DataKeyError::Failed(error.words()))?;
+        let failed = |error: KmsError| DataKeyError::Failed(error.words());
+        // The first use of the service's own alias makes its key.
+        self.kms.make_managed_if_named(key).map_err(failed)?;
+        let ring = self.kms.current_ring().map_err(failed)?;
         let explained = |error| explain(&ring, self.only(), key, &error);
         let found = reference::find(&ring, key, Form::Any).map_err(explained)?;
         let arn = ring.namespace().key_arn(found.record.id);
@@ -146,8 +149,7 @@ impl DataKeys for FileKeys {
         key: &str,
         context: &EncryptionContext,
     ) -> Result<(DataKey, WrappedDataKey), DataKeyError> {
-        self.make_managed_if_named(key)?;
-        self.recorded(Operation::GenerateDataKey, asker, parameters(key, context), |cx| {
+        self.recorded(Operation::GenerateDataKey, asker, parameters(key, context), Some(key), |cx| {
             let data_key = DataKey::random();
             let act = symmetric(cx.operation.name(), context);
             let wrapped = wrap(cx, key, act, context, &data_key)?;
@@ -162,7 +164,7 @@ impl DataKeys for FileKeys {
         context: &EncryptionContext,
     ) -> Result<DataKey, DataKeyError> {
         let parameters = parameters(wrapped.key.as_str(), context);
-        self.recorded(Operation::Decrypt, asker, parameters, |cx| {
+        self.recorded(Operation::Decrypt, asker, parameters, None, |cx| {
             unwrap(cx, wrapped, cx.operation.name(), context)
         })
     }
@@ -174,7 +176,7 @@ impl DataKeys for FileKeys {
         context: &EncryptionContext,
     ) -> Result<(), DataKeyError> {
         let key = wrapped.key.as_str();
-        self.recorded(Operation::Decrypt, asker, parameters(key, context), |cx| {
+        self.recorded(Operation::Decrypt, asker, parameters(key, context), None, |cx| {
             let act = symmetric(cx.operation.name(), context);
             cx.key_for(key, Form::IdOrArn, act).map(|_| ()).map_err(about(key))
         })
@@ -188,9 +190,8 @@ impl DataKeys for FileKeys {
         to: Option<&str>,
     ) -> Result<WrappedDataKey, DataKeyError> {
         let to = to.unwrap_or(wrapped.key.as_str());
-        self.make_managed_if_named(to)?;
         let parameters = move_parameters(wrapped.key.as_str(), to, context);
-        self.recorded(Operation::ReEncrypt, asker, Parameters::Read(&parameters), |cx| {
+        self.recorded(Operation::ReEncrypt, asker, Parameters::Read(&parameters), Some(to), |cx| {
             let data_key = unwrap(cx, wrapped, RE_ENCRYPT_FROM, context)?;
             wrap(cx, to, symmetric(RE_ENCRYPT_TO, context), context, &data_key)
         })

@@ -99,8 +99,21 @@ impl Kms {
         operation: Operation,
         request: Value,
     ) -> Result<Option<Value>, KmsError> {
+        self.answer(caller, operation, Ok(request))
+    }
+
+    /// As [`Kms::call`], of a request that may not be readable: that is refused with its error, and recorded, too.
+    ///
+    /// # Errors
+    /// As [`Kms::call`].
+    pub fn answer(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        request: Result<Value, KmsError>,
+    ) -> Result<Option<Value>, KmsError> {
         let mut fields = Fields::default();
-        let decoded = Fields::new(request).and_then(|read| {
+        let decoded = request.and_then(Fields::new).and_then(|read| {
             fields = match caller.via {
                 Via::Server(_) => read.as_aws_reads(),
                 Via::Cli | Via::Mount { .. } | Via::Tool { .. } => read,
@@ -113,12 +126,13 @@ impl Kms {
             let event = AuditEvent::of_call(scene, caller, operation, asked, touched, error);
             self.record(&event)
         };
-        let request = match decoded {
-            Ok(mut request) => {
-                self.make_managed_if_used(operation, &parameters)?;
-                request.prepare();
-                request
-            }
+        let ready = decoded.and_then(|mut request| {
+            self.make_managed_if_used(operation, &parameters)?;
+            request.prepare();
+            Ok(request)
+        });
+        let request = match ready {
+            Ok(request) => request,
             Err(error) => {
                 let ring = self.ring()?;
                 record(&self.scene(&ring), &[], Some(&error))?;

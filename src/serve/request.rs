@@ -157,7 +157,6 @@ fn decide(
     let Some(operation) = operation else {
         return Err(Box::new(Ended::bare(StatusCode::BAD_REQUEST, UNKNOWN_OPERATION)));
     };
-    let request = wire::read(body).map_err(|error| Box::new(Ended::failed(&error)))?;
     let failed = |error: KmsError| {
         let what = || format!("request {id} for {} failed: {error}", operation.name());
         match Complaint::of(error.cause) {
@@ -169,7 +168,7 @@ fn decide(
     };
     let kms = state.backend.kms(&verified.region).map_err(failed)?;
     let caller = caller(verified, connected, &head.headers, id);
-    let output = kms.call(&caller, operation, request).map_err(failed)?;
+    let output = kms.answer(&caller, operation, wire::read(body)).map_err(failed)?;
     Ok(Ended { answer: wire::answered(output), outcome: SUCCESS })
 }
 

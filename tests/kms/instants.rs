@@ -315,6 +315,16 @@ fn aud_1_a_change_that_could_not_be_stored_is_recorded_as_failed() {
 }
 
 #[test]
+fn aud_1_a_use_that_could_not_make_the_managed_key_is_recorded_as_failed() {
+    let bench = Bench::new();
+    *bench.store.fail_commit.lock() = true;
+    let error = bench.call(Operation::DescribeKey, json!({"KeyId": "alias/aws/kmsfs"})).unwrap_err();
+    assert_eq!((error.error.name(), error.cause), ("KMSInternalException", Cause::Store));
+    let all = ["CreateKey ok", "CreateKey KMSInternalException", "DescribeKey KMSInternalException"];
+    assert_eq!(bench.news(), all);
+}
+
+#[test]
 fn aud_1_a_destruction_that_could_not_be_stored_is_recorded_as_failed_and_so_is_what_waited_for_it() {
     for (operation, request) in [
         (Operation::ListKeys, json!({})),

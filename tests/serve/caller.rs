@@ -38,6 +38,22 @@ fn a_record_of_the_wire_says_where_from_with_what_and_has_the_answer_s_id() {
 }
 
 #[test]
+fn aud_1_a_request_that_cannot_be_read_is_recorded_under_the_operation_that_it_names() {
+    let server = shared();
+    for body in ["{", "[]", "7", "{\"KeyId\": \"secret\", \"KeyId\": \"secret\"}"] {
+        let answer = server.connect().exchange(&request("Encrypt", body));
+        assert_eq!((answer.status, &answer.json()["__type"]), (400, &json!("SerializationException")));
+        let record = server.home.record_of(answer.request_id());
+        assert_eq!(
+            (&record["eventName"], &record["errorCode"]),
+            (&json!("Encrypt"), &json!("SerializationException"))
+        );
+        assert_eq!(record["requestParameters"], json!(null), "nothing was read");
+        assert!(!record.to_string().contains("secret"));
+    }
+}
+
+#[test]
 fn a_client_s_name_for_itself_is_cut_and_cannot_break_a_record() {
     let server = shared();
     let agent = format!("evil\u{7f}\"}},{}", "x".repeat(5000));
