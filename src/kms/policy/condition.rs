@@ -41,6 +41,10 @@ enum Key {
     CallerAccount,
     /// `aws:PrincipalArn`.
     PrincipalArn,
+    /// What a request has only where a service of AWS makes it, or where the account is of an organization: none here does.
+    Elsewhere,
+    /// Whether a service of AWS makes the request: false.
+    ByService,
     /// `kms:GrantIsForAWSResource`, of the operations on grants that have it: false, since no service of AWS calls here.
     GrantIsForAwsResource,
     /// `kms:BypassPolicyLockoutSafetyCheck`, of the operations that have it.
@@ -83,6 +87,8 @@ enum Test {
     Equals,
     EqualsIgnoreCase,
     Like,
+    /// Part by part of an ARN, of which each may be a pattern.
+    Arn,
     Bool,
     /// Whether the request lacks the key.
     Null,
@@ -103,13 +109,14 @@ enum Found<'a> {
     Values(Vec<Cow<'a, str>>),
 }
 
-const OPERATORS: &str = "StringEquals, StringEqualsIgnoreCase, StringLike, their Not forms, Bool and Null, with IfExists, \
-                         ForAnyValue: and ForAllValues:";
+const OPERATORS: &str = "StringEquals, StringEqualsIgnoreCase, StringLike, ArnEquals, ArnLike, their Not forms, Bool and Null, with \
+                         IfExists, ForAnyValue: and ForAllValues:";
 const KEYS: &str = "kms:EncryptionContext:NAME, kms:EncryptionContextKeys, kms:ViaService, kms:CallerAccount, aws:PrincipalArn, \
                     kms:KeySpec, kms:KeyUsage, kms:EncryptionAlgorithm, kms:SigningAlgorithm, kms:MacAlgorithm, kms:MessageType, \
                     kms:DataKeyPairSpec, kms:KeyAgreementAlgorithm, kms:MultiRegion, kms:MultiRegionKeyType, kms:ReplicaRegion, \
-                    kms:PrimaryRegion, kms:GrantIsForAWSResource and \
-                    kms:BypassPolicyLockoutSafetyCheck";
+                    kms:PrimaryRegion, kms:GrantIsForAWSResource, kms:BypassPolicyLockoutSafetyCheck, aws:PrincipalAccount, and of what \
+                    no request here has aws:SourceArn, aws:SourceAccount, aws:SourceOrgID, aws:SourceOrgPaths, aws:PrincipalOrgID, \
+                    aws:PrincipalOrgPaths, aws:PrincipalIsAWSService and aws:ViaAWSService";
 
 impl Condition {
     /// A condition of a document, of at least one value.
@@ -126,12 +133,15 @@ impl Condition {
             Test::Bool | Test::Null if !values.iter().all(is_bool) => {
                 return Err("a value is neither true nor false".to_owned());
             }
-            Test::Equals | Test::EqualsIgnoreCase | Test::Like
+            Test::Arn if !values.iter().all(|text| Pattern::new(text.as_str()).is_of_arns()) => {
+                return Err("a value is no ARN".to_owned());
+            }
+            Test::Equals | Test::EqualsIgnoreCase | Test::Like | Test::Arn
                 if operator.quantifier.is_none() && key == Key::EncryptionContextKeys =>
             {
                 return Err("the key has several values: ForAnyValue: or ForAllValues: says which".to_owned());
             }
-            Test::Equals | Test::EqualsIgnoreCase | Test::Like | Test::Bool | Test::Null => (),
+            Test::Equals | Test::EqualsIgnoreCase | Test::Like | Test::Arn | Test::Bool | Test::Null => (),
         }
         Ok(Self { operator, key, values: values.into_iter().map(Pattern::new).collect() })
     }
@@ -187,6 +197,9 @@ impl Operator {
             "StringNotEqualsIgnoreCase" => (Test::EqualsIgnoreCase, true),
             "StringLike" => (Test::Like, false),
             "StringNotLike" => (Test::Like, true),
+            // Both are the same (IAM User Guide, "Amazon Resource Name (ARN) condition operators").
+            "ArnEquals" | "ArnLike" => (Test::Arn, false),
+            "ArnNotEquals" | "ArnNotLike" => (Test::Arn, true),
             "Bool" => (Test::Bool, false),
             "Null" if !if_exists && quantifier.is_none() => (Test::Null, false),
             _ => return None,
@@ -201,6 +214,7 @@ impl Test {
             Self::Equals => wanted.is(value),
             Self::EqualsIgnoreCase | Self::Bool | Self::Null => wanted.is_ignoring_case(value),
             Self::Like => wanted.matches(value),
+            Self::Arn => wanted.matches_arn(value),
         }
     }
 }
@@ -219,6 +233,16 @@ impl Key {
             ("kms:ViaService", Self::ViaService),
             ("kms:CallerAccount", Self::CallerAccount),
             ("aws:PrincipalArn", Self::PrincipalArn),
+            // Whoever asks is of the account itself.
+            ("aws:PrincipalAccount", Self::CallerAccount),
+            ("aws:SourceArn", Self::Elsewhere),
+            ("aws:SourceAccount", Self::Elsewhere),
+            ("aws:SourceOrgID", Self::Elsewhere),
+            ("aws:SourceOrgPaths", Self::Elsewhere),
+            ("aws:PrincipalOrgID", Self::Elsewhere),
+            ("aws:PrincipalOrgPaths", Self::Elsewhere),
+            ("aws:PrincipalIsAWSService", Self::ByService),
+            ("aws:ViaAWSService", Self::ByService),
             ("kms:GrantIsForAWSResource", Self::GrantIsForAwsResource),
             ("kms:BypassPolicyLockoutSafetyCheck", Self::BypassesLockoutCheck),
             ("kms:KeySpec", Self::Spec),
@@ -252,6 +276,8 @@ impl Key {
                 Who::Known { arn, .. } => Found::Values(vec![arn.into()]),
                 Who::Stranger { .. } => Found::Unknown,
             },
+            Self::Elsewhere => Found::Absent,
+            Self::ByService => Found::Values(vec!["false".into()]),
             Self::GrantIsForAwsResource
                 if ["CreateGrant", "ListGrants", "RevokeGrant"].contains(&ask.action) =>
             {

@@ -1,7 +1,7 @@
 //! The document: JSON into statements, each element checked where it stands.
 //!
-//! AWS lets a statement without an action or a resource stand, and it then has no effect; a Deny that has none is a trap, so it is
-//! refused here. So is every element, operator, condition key and policy variable that is not obeyed.
+//! A statement without an action or a resource would have no effect, and a Deny that has none is a trap, so it is refused (AWS KMS does
+//! since August 2025). So is every element, operator, condition key and policy variable that is not obeyed.
 
 use serde_json::Value;
 

@@ -28,6 +28,21 @@ impl Pattern {
         self.0.to_lowercase() == text.to_lowercase()
     }
 
+    /// Whether it is one of ARNs: all of them, or six parts with colons between them.
+    pub fn is_of_arns(&self) -> bool {
+        self.0 == "*" || parts(&self.0).is_some_and(|[begin, ..]| begin == "arn")
+    }
+
+    /// Whether `text` is an ARN of the pattern, part by part: no `*` stands for a colon but in the last part.
+    pub fn matches_arn(&self, text: &str) -> bool {
+        let Some(found) = parts(text) else { return false };
+        let same = |one, other| one == other;
+        match parts(&self.0) {
+            None => self.0 == "*",
+            Some(wanted) => wanted.iter().zip(found).all(|(wanted, found)| matches(wanted, found, same)),
+        }
+    }
+
     /// Whether it names the action `kms:ACTION`; upper and lower case are the same in actions.
     pub fn matches_action(&self, action: &str) -> bool {
         if self.0 == "*" {
@@ -37,6 +52,11 @@ impl Pattern {
         prefix.eq_ignore_ascii_case(ACTION_PREFIX)
             && matches(&self.0[ACTION_PREFIX.len()..], action, |one, other| one.eq_ignore_ascii_case(&other))
     }
+}
+
+/// The parts of an ARN; the last one may hold colons.
+fn parts(text: &str) -> Option<[&str; 6]> {
+    text.splitn(6, ':').collect::<Vec<_>>().try_into().ok()
 }
 
 /// Greedy, with one step back: the last `*` takes one letter more whenever what is behind it does not fit. No pattern costs more
@@ -102,6 +122,32 @@ mod tests {
         assert!(names("kms:ReEncrypt*", "ReEncryptFrom") && names("kms:?escribe*", "DescribeKey"));
         assert!(!names("kms:Describe*", "Decrypt") && !names("s3:*", "Decrypt") && !names("k*", "Decrypt"));
         assert!(!names("", "Decrypt") && !names("ä:ä", "Decrypt") && !names("kms:", "Decrypt"));
+    }
+
+    #[test]
+    fn pol_3_an_arn_is_compared_part_by_part() {
+        for (pattern, text, expected) in [
+            (
+                "arn:aws:logs:us-east-1:000000000000:log-group:a",
+                "arn:aws:logs:us-east-1:000000000000:log-group:a",
+                true,
+            ),
+            ("arn:aws:logs:*:000000000000:*", "arn:aws:logs:us-east-1:000000000000:log-group:a", true),
+            ("arn:aws:logs:*:a", "arn:aws:logs:us-east-1:000000000000:log-group:a", false),
+            ("arn:*:a", "arn:aws:logs:us-east-1:000000000000:a", false),
+            ("arn:aws:iam::*:user/al?ce", "arn:aws:iam::000000000000:user/alice", true),
+            ("arn:aws:iam::*:user/alice", "arn:aws:iam::000000000000:user/Alice", false),
+            ("*", "arn:aws:iam::000000000000:root", true),
+            ("*", "alice", false),
+            ("arn:aws:s3:::b", "b", false),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches_arn(text), expected, "{pattern} {text}");
+        }
+        for (pattern, expected) in
+            [("*", true), ("arn:a:b:c:d:e:f", true), ("arn:a:b:c:d", false), ("a:b:c:d:e:f", false)]
+        {
+            assert_eq!(Pattern::new(pattern).is_of_arns(), expected, "{pattern}");
+        }
     }
 
     #[test]

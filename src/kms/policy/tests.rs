@@ -203,6 +203,32 @@ fn pol_3_every_operator_on_a_pair_of_the_context() {
     }
 }
 
+/// What the policies have that let services of AWS in, in its own guides (CloudWatch Logs, Route 53, CloudTrail): they let nobody in here.
+#[test]
+fn pol_3_what_only_services_of_aws_have_is_absent() {
+    let log_group = "arn:aws:logs:us-east-1:000000000000:log-group:a";
+    let of_logs = json!({"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": log_group}});
+    assert!(holds(&of_logs, &[("aws:logs:arn", log_group)]) && !holds(&of_logs, &[("aws:logs:arn", "a")]));
+    assert!(!holds(&of_logs, &[]));
+    for key in [
+        "aws:SourceArn",
+        "aws:SourceAccount",
+        "aws:SourceOrgID",
+        "aws:SourceOrgPaths",
+        "aws:PrincipalOrgID",
+        "aws:PrincipalOrgPaths",
+    ] {
+        assert!(!holds(&json!({"ForAnyValue:StringLike": {key: "*"}}), &[]), "{key}");
+        assert!(!holds(&json!({"StringLike": {key: "*"}}), &[]), "{key}");
+        assert!(holds(&json!({"StringNotEquals": {key: "x"}}), &[]), "{key}");
+        assert!(holds(&json!({"StringEqualsIfExists": {key: "x"}}), &[]), "{key}");
+    }
+    assert!(!holds(&json!({"ArnLike": {"aws:SourceArn": "arn:aws:route53:::hostedzone/*"}}), &[]));
+    for key in ["aws:PrincipalIsAWSService", "aws:ViaAWSService"] {
+        assert!(holds(&json!({"Bool": {key: "false"}}), &[]) && !holds(&json!({"Bool": {key: true}}), &[]));
+    }
+}
+
 #[test]
 fn pol_3_all_operators_and_keys_of_a_statement_must_hold() {
     let condition = json!({
@@ -249,6 +275,11 @@ fn pol_3_service_account_principal_and_flags_are_looked_at() {
         (json!({"StringEquals": {"kms:CallerAccount": 111_111_111_111_u64}}), false),
         (json!({"StringLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/al*"}}), true),
         (json!({"StringEquals": {"aws:principalarn": ROOT}}), false),
+        (json!({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/al*"}}), true),
+        (json!({"ArnEquals": {"aws:PrincipalArn": ["arn:aws:iam::*:role/*", ALICE]}}), true),
+        (json!({"ArnNotEquals": {"aws:PrincipalArn": ALICE}}), false),
+        (json!({"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::1*:user/alice"}}), true),
+        (json!({"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}), true),
         (json!({"Bool": {"kms:GrantIsForAWSResource": true}}), false),
         (json!({"Bool": {"kms:GrantIsForAWSResource": "False"}}), true),
         (json!({"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "true"}}), false),
