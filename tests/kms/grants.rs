@@ -268,6 +268,12 @@ fn what_does_not_fit_is_refused_in_aws_names() {
         refused("CreateGrant", request(&key, BIN_ARN, json!([]), json!({})))
             .starts_with("ValidationException: ")
     );
+    for only in [json!(["CreateGrant"]), json!(["CreateGrant", "CreateGrant"])] {
+        assert_eq!(
+            refused("CreateGrant", request(&key, BIN_ARN, only, json!({}))),
+            "ValidationException: Grants must not contain only the CreateGrant operation."
+        );
+    }
     let long = json!({"Constraints": {"EncryptionContextEquals": {"a": "x".repeat(385)}}});
     assert!(
         refused("CreateGrant", request(&key, BIN_ARN, json!(["Encrypt"]), long))

@@ -203,7 +203,8 @@ fn a_grant_gives_what_its_key_can_do_and_no_more() {
             (_, _) => &["GenerateMac", "VerifyMac"],
         };
         for operation in kmsfs::kms::grant::GrantOperation::NAMES {
-            let request = json!({"KeyId": key.id, "GranteePrincipal": BIN, "Operations": [operation]});
+            let request =
+                json!({"KeyId": key.id, "GranteePrincipal": BIN, "Operations": [operation, "DescribeKey"]});
             if own.contains(operation) || general.contains(operation) {
                 service.ok("CreateGrant", request);
                 continue;

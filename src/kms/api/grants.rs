@@ -90,10 +90,14 @@ fn operations(names: &[&'static str]) -> Result<Vec<GrantOperation>, KmsError> {
             operations.push(operation);
         }
     }
-    if operations.is_empty() {
-        return Err(KmsError::new(AwsError::Validation, "A grant must allow at least one operation."));
+    let invalid = |why: &str| Err(KmsError::new(AwsError::Validation, why));
+    match &operations[..] {
+        [] => invalid("A grant must allow at least one operation."),
+        [only] if only.name() == CREATE_GRANT => {
+            invalid("Grants must not contain only the CreateGrant operation.")
+        }
+        [..] => Ok(operations),
     }
-    Ok(operations)
 }
 
 impl Request for CreateGrant {
