@@ -121,7 +121,7 @@ fn al_1_a_key_has_fifty_aliases_at_most() {
         service.alias(&format!("alias/{number}"), &full);
     }
     service.alias("alias/elsewhere", &other);
-    let expected = format!("LimitExceededException: {} has reached the limit of 50 aliases.", full.arn);
+    let expected = "LimitExceededException: Aliases per key quota for this account in this region is 50, current usage is 50.";
     for (operation, name) in [("CreateAlias", "alias/50"), ("UpdateAlias", "alias/elsewhere")] {
         let request = json!({"AliasName": name, "TargetKeyId": full.id});
         assert_eq!(service.refusal(operation, request), expected);

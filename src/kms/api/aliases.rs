@@ -223,11 +223,14 @@ fn check_kind(name: &AliasName, before: &Key, after: &Key) -> Result<(), KmsErro
 }
 
 fn check_quota(cx: &Context<'_>, key: &Arc<Key>) -> Result<(), KmsError> {
-    if cx.ring.aliases().filter(|alias| alias.key == key.record.id).count() < ALIASES_PER_KEY_MAX {
+    let used = cx.ring.aliases().filter(|alias| alias.key == key.record.id).count();
+    if used < ALIASES_PER_KEY_MAX {
         return Ok(());
     }
     Err(KmsError::new(
         AwsError::LimitExceeded,
-        format!("{} has reached the limit of {ALIASES_PER_KEY_MAX} aliases.", cx.arn(key)),
+        format!(
+            "Aliases per key quota for this account in this region is {ALIASES_PER_KEY_MAX}, current usage is {used}."
+        ),
     ))
 }

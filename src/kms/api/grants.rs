@@ -117,7 +117,10 @@ impl Request for CreateGrant {
         let known =
             self.name.as_ref().and_then(|_| key.grants.all().find(|grant| grant.is_same_request(&new)));
         if known.is_none() && key.grants.count() >= GRANTS_PER_KEY_MAX {
-            let message = format!("{} has reached the limit of {GRANTS_PER_KEY_MAX} grants.", cx.arn(key));
+            let (most, used) = (GRANTS_PER_KEY_MAX, key.grants.count());
+            let message = format!(
+                "Grants per key quota for this account in this region is {most}, current usage is {used}."
+            );
             return Err(KmsError::new(AwsError::LimitExceeded, message));
         }
         would_succeed(self.dry_run)?;

@@ -142,10 +142,13 @@ impl Request for CreateKey {
     }
 
     fn handle(&self, cx: &Context<'_>) -> Result<Reply, KmsError> {
-        if cx.ring.keys().count() >= KEYS_MAX {
+        let used = cx.ring.keys().count();
+        if used >= KEYS_MAX {
             return Err(KmsError::new(
                 AwsError::LimitExceeded,
-                format!("You have reached the limit of {KEYS_MAX} keys."),
+                format!(
+                    "Key quota for this account in this region is {KEYS_MAX} but the current usage is {used}."
+                ),
             ));
         }
         let state = match self.origin {

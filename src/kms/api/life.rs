@@ -67,7 +67,7 @@ impl Decode for ScheduleKeyDeletion {
             return Err(KmsError::new(
                 AwsError::Validation,
                 format!(
-                    "PendingWindowInDays must be between {} and {} (inclusive).",
+                    "PendingWindowInDays must be between {} and {}",
                     PENDING_WINDOW.start(),
                     PENDING_WINDOW.end()
                 ),

@@ -64,7 +64,8 @@ impl Request for ReplicateKey {
         let id = primary.record.id;
         let arn = cx.ring.namespace().key_arn_in(region, id);
         if cx.ring.related(id).contains_key(region) {
-            return Err(KmsError::new(AwsError::AlreadyExists, format!("{arn} already exists")));
+            let why = "You can create only one replica of each primary key in each AWS Region.";
+            return Err(KmsError::new(AwsError::AlreadyExists, why));
         }
         cx.touch(&arn);
         let replica = self.replica(cx, primary)?;
