@@ -104,7 +104,7 @@ pub fn happenings(ring: &Keyring, now: Timestamp, sealer: &Sealer) -> Vec<(Times
             }?
             .clone();
             let happening = match matter {
-                Matter::Deletion => deletion(&ring, &key, now),
+                Matter::Deletion => deletion(&ring, &ring.namespace().region, &key, now),
                 Matter::Expiry(version) => expiry(&ring, &key, version, now),
                 Matter::Rotation => due_rotation(&ring, &key, now, sealer),
             }?;
@@ -169,14 +169,23 @@ fn matters(key: &Key, now: Timestamp) -> Vec<(Timestamp, Matter, &Key)> {
     all.map(|(date, matter)| (date, matter, key)).collect()
 }
 
-fn deletion(ring: &Keyring, key: &Key, now: Timestamp) -> Option<Happening> {
+/// The destruction of the key of that id in another region, where its date has come by `now` and nobody has asked there since: a key that
+/// is to take its place must not wait for somebody who does.
+pub fn overdue_elsewhere(ring: &Keyring, region: &str, id: KeyId, now: Timestamp) -> Option<Happening> {
+    let key = ring.key_in(region, id)?;
+    key.record.deletion_date.filter(|date| *date <= now)?;
+    deletion(ring, region, key, now)
+}
+
+/// The destruction of a key of `region`.
+fn deletion(ring: &Keyring, region: &str, key: &Key, now: Timestamp) -> Option<Happening> {
     if next(key.record.state, Event::DeletionDue) != Next::Destroyed {
         return None;
     }
-    let arn = ring.namespace().key_arn(key.record.id);
+    let arn = ring.namespace().key_arn_in(region, key.record.id);
     let (id, created) = (key.record.id, key.record.created);
     let tombstone = Tombstone { key: id, arn: arn.clone(), created, deleted: now };
-    let mut changes = vec![Change::DestroyKey(tombstone)];
+    let mut changes = vec![ring.change_in(region, Change::DestroyKey(tombstone))];
     changes.extend(release_primary(ring, key, now));
     Some(Happening { events: vec![ServiceEvent::DeleteKey(arn)], changes })
 }

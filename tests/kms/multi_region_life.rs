@@ -4,7 +4,7 @@ use kmsfs::kms::id::KeyId;
 use serde_json::{Value, json};
 
 use crate::fixture::{Key, Service, bytes, records, text};
-use crate::multi_region::{ELSEWHERE, HERE, THERE, arn_in, describe_in, primary, replicate, state_in};
+use crate::multi_region::{ELSEWHERE, HERE, TAKEN, THERE, arn_in, describe_in, primary, replicate, state_in};
 
 fn rotation_in(service: &Service, region: &str, key: &Key) -> Value {
     let mut status = service.ok_in(region, "GetKeyRotationStatus", json!({"KeyId": key.id}));
@@ -223,6 +223,30 @@ fn del_3_a_replica_that_is_destroyed_takes_its_own_bytes_and_nothing_of_the_othe
     assert_eq!((left(&service, &here), left(&service, &there)), (0, 0));
     let gone = service.refusal("Decrypt", json!({"CiphertextBlob": blob}));
     assert!(gone.starts_with("AccessDeniedException"), "{gone}");
+}
+
+#[test]
+fn del_3_a_replica_whose_date_has_come_makes_room_for_another_also_where_nobody_has_asked_since() {
+    let service = Service::new();
+    let key = primary(&service);
+    replicate(&service, &key, THERE);
+    service.ok_in(THERE, "CreateAlias", json!({"AliasName": "alias/it", "TargetKeyId": key.id}));
+    let sealed = sealed_in(&service, THERE, &key);
+    schedule_in(&service, THERE, &key, 7);
+    let request = json!({"KeyId": key.id, "ReplicaRegion": THERE, "Description": "the second"});
+    let twice = service.refusal("ReplicateKey", request.clone());
+    assert_eq!(twice, TAKEN);
+    service.advance_days(8);
+    let made = service.ok("ReplicateKey", request);
+    let replicas = &made["ReplicaKeyMetadata"]["MultiRegionConfiguration"]["ReplicaKeys"];
+    assert_eq!(replicas.as_array().unwrap().len(), 1);
+    let metadata = describe_in(&service, THERE, &key);
+    assert_eq!((&metadata["KeyState"], &metadata["Description"]), (&json!("Enabled"), &json!("the second")));
+    assert_eq!(service.ok_in(THERE, "ListAliases", json!({}))["Aliases"], json!([]));
+    assert_eq!(left(&service, &sealed), 0);
+    assert_eq!(events(&service, "DeleteKey"), [(THERE.to_owned(), arn_in(&key, THERE))]);
+    let (_dir, home) = service.close();
+    assert_eq!(home.keyring_in(THERE).unwrap().tombstones().count(), 0);
 }
 
 #[test]

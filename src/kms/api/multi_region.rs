@@ -63,7 +63,9 @@ impl Request for ReplicateKey {
         let primary = cx.key_for(&self.key_id, Form::IdOrArn, Act::into_region(cx.operation, region))?;
         let id = primary.record.id;
         let arn = cx.ring.namespace().key_arn_in(region, id);
-        if cx.ring.related(id).contains_key(region) {
+        // Where the last one's date has come, it goes first.
+        let overdue = due::overdue_elsewhere(cx.ring, region, id, cx.trusted);
+        if overdue.is_none() && cx.ring.key_in(region, id).is_some() {
             let why = "You can create only one replica of each primary key in each AWS Region.";
             return Err(KmsError::new(AwsError::AlreadyExists, why));
         }
@@ -77,7 +79,9 @@ impl Request for ReplicateKey {
         let materials = replica.materials.iter();
         changes.extend(materials.map(|material| Change::PutMaterial(material.as_ref().clone())));
         changes.extend(tags::put(id, &self.tags));
-        let changes: Vec<_> = changes.into_iter().map(|change| cx.ring.change_in(region, change)).collect();
+        let changes = changes.into_iter().map(|change| cx.ring.change_in(region, change));
+        let (mut events, gone) = overdue.map(|overdue| (overdue.events, overdue.changes)).unwrap_or_default();
+        let changes: Vec<_> = gone.into_iter().chain(changes).collect();
         let mut ring = cx.ring.clone();
         changes.iter().for_each(|change| ring.apply(change));
         let metadata = KeyMetadata::in_region(&ring, region, &replica).in_state(KeyState::Creating);
@@ -89,8 +93,7 @@ impl Request for ReplicateKey {
             replica_tags: tags::listed(self.tags.iter().map(|(tag, value)| (tag, value))),
         };
         // What all of them share comes to the other replicas by their own records; this one is told of here.
-        let events =
-            due::synchronizations(&ring, id).into_iter().filter(|event| *event.key() == arn).collect();
+        events.extend(due::synchronizations(&ring, id).into_iter().filter(|event| *event.key() == arn));
         let notice = Some((arn, KeyChange::Usable));
         Ok(Reply { changes, events, notice, ..Reply::answer(&replicated)? })
     }
