@@ -9,7 +9,7 @@ use super::api::sealing::SYMMETRIC;
 use super::grant::GrantRecord;
 use super::key::{Key, RegionRole};
 pub use super::policy::Asked;
-use super::policy::{Ask, Context, Decision, Who};
+use super::policy::{Ask, Context, Decision, NamedPrincipal, NewGrant, Who};
 use super::ring::Keyring;
 use super::{AwsError, Caller, KmsError, Operation, Via};
 use crate::context::EncryptionContext;
@@ -22,6 +22,7 @@ pub struct Act<'a> {
     bypasses_lockout_check: Option<bool>,
     named_region: Option<&'a str>,
     asked: Asked,
+    grant: Option<NewGrant<'a>>,
 }
 
 impl<'a> Act<'a> {
@@ -33,6 +34,7 @@ impl<'a> Act<'a> {
             bypasses_lockout_check: None,
             named_region: None,
             asked: Asked::NOTHING,
+            grant: None,
         }
     }
 
@@ -44,6 +46,7 @@ impl<'a> Act<'a> {
             bypasses_lockout_check: None,
             named_region: None,
             asked: Asked::NOTHING,
+            grant: None,
         }
     }
 
@@ -73,7 +76,7 @@ impl<'a> Act<'a> {
     }
 
     fn ask(self, ring: &'a Keyring, key: &Key, arn: &'a str, who: Who<'a>, for_file: bool) -> Ask<'a> {
-        let Self { action, context, bypasses_lockout_check, named_region, asked } = self;
+        let Self { action, context, bypasses_lockout_check, named_region, asked, grant } = self;
         let region = &ring.namespace().region;
         let (key_spec, key_usage) = (key.record.spec.name(), key.record.usage.name());
         Ask {
@@ -89,6 +92,7 @@ impl<'a> Act<'a> {
             bypasses_lockout_check,
             named_region,
             asked,
+            grant,
         }
     }
 }
@@ -120,7 +124,14 @@ pub fn authorize_grant(
     act: Act<'_>,
     grant: &GrantRecord,
 ) -> Result<(), KmsError> {
-    asking(ring, caller, key, act, |ask| match by_policy(key, ask) {
+    let operations: Vec<_> = grant.operations.iter().map(|operation| operation.name()).collect();
+    let new = NewGrant {
+        operations: &operations,
+        grantee: grant.grantee.as_str(),
+        retiring: grant.retiring.as_ref().map(NamedPrincipal::as_str),
+        constraint: grant.constraints.kind(),
+    };
+    asking(ring, caller, key, Act { grant: Some(new), ..act }, |ask| match by_policy(key, ask) {
         Decision::NotAllowed if key.grants.allowing(ask).any(|parent| parent.covers(grant)) => {
             Decision::Allowed
         }

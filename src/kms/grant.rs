@@ -107,6 +107,15 @@ impl Constraints {
         self.equals.is_none() && self.subset.is_none()
     }
 
+    /// AWS's name of the one that there is.
+    pub const fn kind(&self) -> Option<&'static str> {
+        match (&self.equals, &self.subset) {
+            (Some(_), _) => Some(EQUALS),
+            (None, Some(_)) => Some(SUBSET),
+            (None, None) => None,
+        }
+    }
+
     /// As a JSON object with AWS's names, in one form.
     pub fn to_json(&self) -> String {
         let named = [(EQUALS, &self.equals), (SUBSET, &self.subset)];

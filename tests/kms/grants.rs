@@ -196,6 +196,35 @@ fn a_grant_made_by_way_of_a_grant_allows_no_more() {
 }
 
 #[test]
+fn pol_3_a_policy_says_which_grants_may_be_made() {
+    let service = Service::new();
+    let key = service.key();
+    let owner = json!({"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "kms:*", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalArn": ROOT}}});
+    let some = json!({"Effect": "Allow", "Principal": {"AWS": DAEMON_ARN}, "Action": "kms:CreateGrant", "Resource": "*",
+    "Condition": {
+        "ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "DescribeKey"]},
+        "StringEquals": {"kms:GranteePrincipal": BIN_ARN, "kms:GrantConstraintType": "EncryptionContextSubset"},
+        "Null": {"kms:RetiringPrincipal": "true"}
+    }});
+    service.put_policy(&key, json!([owner, some]));
+    let subset = json!({"EncryptionContextSubset": {"a": "1"}});
+    for (grantee, operations, more, expected) in [
+        (BIN_ARN, json!(["Encrypt"]), json!({"Constraints": subset}), true),
+        (BIN_ARN, json!(["Encrypt", "DescribeKey"]), json!({"Constraints": subset}), true),
+        (BIN_ARN, json!(["Encrypt", "Decrypt"]), json!({"Constraints": subset}), false),
+        (DAEMON_ARN, json!(["Encrypt"]), json!({"Constraints": subset}), false),
+        (BIN_ARN, json!(["Encrypt"]), json!({}), false),
+        (BIN_ARN, json!(["Encrypt"]), json!({"Constraints": {"EncryptionContextEquals": {"a": "1"}}}), false),
+        (BIN_ARN, json!(["Encrypt"]), json!({"Constraints": subset, "RetiringPrincipal": DAEMON_ARN}), false),
+    ] {
+        let request = request(&key, grantee, operations, more);
+        assert_eq!(may(&service, DAEMON, "CreateGrant", request.clone()), expected, "{request}");
+    }
+    assert!(!may(&service, DAEMON, "Encrypt", encrypt(&key, json!({}))));
+}
+
+#[test]
 fn a_grant_is_retired_by_whom_it_lets_and_by_the_account() {
     let service = Service::new();
     let key = private_key(&service);

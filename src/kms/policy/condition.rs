@@ -41,10 +41,21 @@ enum Key {
     CallerAccount,
     /// `aws:PrincipalArn`.
     PrincipalArn,
-    /// What a request has only where a service of AWS makes it, or where the account is of an organization: none here does.
+    /// `aws:RequestedRegion`.
+    RequestedRegion,
+    /// What a request has only where a service of AWS makes it, or by way of a VPC's endpoint or a second factor, or where the account
+    /// is of an organization: none here does.
     Elsewhere,
     /// Whether a service of AWS makes the request: false.
     ByService,
+    /// `kms:GrantOperations`: all that a new grant gives.
+    GrantOperations,
+    /// `kms:GranteePrincipal`: of CreateGrant.
+    Grantee,
+    /// `kms:RetiringPrincipal`: of CreateGrant.
+    Retiring,
+    /// `kms:GrantConstraintType`: of CreateGrant.
+    GrantConstraint,
     /// `kms:GrantIsForAWSResource`, of the operations on grants that have it: false, since no service of AWS calls here.
     GrantIsForAwsResource,
     /// `kms:BypassPolicyLockoutSafetyCheck`, of the operations that have it.
@@ -112,11 +123,13 @@ enum Found<'a> {
 const OPERATORS: &str = "StringEquals, StringEqualsIgnoreCase, StringLike, ArnEquals, ArnLike, their Not forms, Bool and Null, with \
                          IfExists, ForAnyValue: and ForAllValues:";
 const KEYS: &str = "kms:EncryptionContext:NAME, kms:EncryptionContextKeys, kms:ViaService, kms:CallerAccount, aws:PrincipalArn, \
-                    kms:KeySpec, kms:KeyUsage, kms:EncryptionAlgorithm, kms:SigningAlgorithm, kms:MacAlgorithm, kms:MessageType, \
-                    kms:DataKeyPairSpec, kms:KeyAgreementAlgorithm, kms:MultiRegion, kms:MultiRegionKeyType, kms:ReplicaRegion, \
-                    kms:PrimaryRegion, kms:GrantIsForAWSResource, kms:BypassPolicyLockoutSafetyCheck, aws:PrincipalAccount, and of what \
-                    no request here has aws:SourceArn, aws:SourceAccount, aws:SourceOrgID, aws:SourceOrgPaths, aws:PrincipalOrgID, \
-                    aws:PrincipalOrgPaths, aws:PrincipalIsAWSService and aws:ViaAWSService";
+                    aws:PrincipalAccount, aws:RequestedRegion, kms:KeySpec, kms:KeyUsage, kms:EncryptionAlgorithm, \
+                    kms:SigningAlgorithm, kms:MacAlgorithm, kms:MessageType, kms:DataKeyPairSpec, kms:KeyAgreementAlgorithm, \
+                    kms:MultiRegion, kms:MultiRegionKeyType, kms:ReplicaRegion, kms:PrimaryRegion, kms:GrantOperations, \
+                    kms:GranteePrincipal, kms:RetiringPrincipal, kms:GrantConstraintType, kms:GrantIsForAWSResource, \
+                    kms:BypassPolicyLockoutSafetyCheck, and of what no request here has aws:SourceArn, aws:SourceAccount, \
+                    aws:SourceOrgID, aws:SourceOrgPaths, aws:SourceVpc, aws:SourceVpce, aws:PrincipalOrgID, \
+                    aws:PrincipalOrgPaths, aws:MultiFactorAuthPresent, aws:PrincipalIsAWSService and aws:ViaAWSService";
 
 impl Condition {
     /// A condition of a document, of at least one value.
@@ -137,7 +150,7 @@ impl Condition {
                 return Err("a value is no ARN".to_owned());
             }
             Test::Equals | Test::EqualsIgnoreCase | Test::Like | Test::Arn
-                if operator.quantifier.is_none() && key == Key::EncryptionContextKeys =>
+                if operator.quantifier.is_none() && key.is_of_several() =>
             {
                 return Err("the key has several values: ForAnyValue: or ForAllValues: says which".to_owned());
             }
@@ -235,14 +248,22 @@ impl Key {
             ("aws:PrincipalArn", Self::PrincipalArn),
             // Whoever asks is of the account itself.
             ("aws:PrincipalAccount", Self::CallerAccount),
+            ("aws:RequestedRegion", Self::RequestedRegion),
             ("aws:SourceArn", Self::Elsewhere),
             ("aws:SourceAccount", Self::Elsewhere),
             ("aws:SourceOrgID", Self::Elsewhere),
             ("aws:SourceOrgPaths", Self::Elsewhere),
+            ("aws:SourceVpc", Self::Elsewhere),
+            ("aws:SourceVpce", Self::Elsewhere),
+            ("aws:MultiFactorAuthPresent", Self::Elsewhere),
             ("aws:PrincipalOrgID", Self::Elsewhere),
             ("aws:PrincipalOrgPaths", Self::Elsewhere),
             ("aws:PrincipalIsAWSService", Self::ByService),
             ("aws:ViaAWSService", Self::ByService),
+            ("kms:GrantOperations", Self::GrantOperations),
+            ("kms:GranteePrincipal", Self::Grantee),
+            ("kms:RetiringPrincipal", Self::Retiring),
+            ("kms:GrantConstraintType", Self::GrantConstraint),
             ("kms:GrantIsForAWSResource", Self::GrantIsForAwsResource),
             ("kms:BypassPolicyLockoutSafetyCheck", Self::BypassesLockoutCheck),
             ("kms:KeySpec", Self::Spec),
@@ -261,6 +282,11 @@ impl Key {
         keys.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, key)| key)
     }
 
+    /// Whether one request can have several values of it, so that an operator must say how many of them are to pass.
+    fn is_of_several(&self) -> bool {
+        matches!(self, Self::EncryptionContextKeys | Self::GrantOperations)
+    }
+
     fn found<'a>(&self, ask: &Ask<'a>) -> Found<'a> {
         match self {
             Self::EncryptionContext(name) => {
@@ -276,8 +302,16 @@ impl Key {
                 Who::Known { arn, .. } => Found::Values(vec![arn.into()]),
                 Who::Stranger { .. } => Found::Unknown,
             },
+            Self::RequestedRegion => of_request(Some(ask.region)),
             Self::Elsewhere => Found::Absent,
             Self::ByService => Found::Values(vec!["false".into()]),
+            Self::GrantOperations => match ask.grant {
+                Some(grant) => Found::Values(grant.operations.iter().map(|name| Cow::from(*name)).collect()),
+                None => Found::Absent,
+            },
+            Self::Grantee => of_request(ask.grant.map(|grant| grant.grantee)),
+            Self::Retiring => of_request(ask.grant.and_then(|grant| grant.retiring)),
+            Self::GrantConstraint => of_request(ask.grant.and_then(|grant| grant.constraint)),
             Self::GrantIsForAwsResource
                 if ["CreateGrant", "ListGrants", "RevokeGrant"].contains(&ask.action) =>
             {

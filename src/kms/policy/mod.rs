@@ -129,6 +129,21 @@ pub struct Ask<'a> {
     pub named_region: Option<&'a str>,
     /// What of the request its conditions can look at.
     pub asked: Asked,
+    /// The grant that is to be made, for CreateGrant.
+    pub grant: Option<NewGrant<'a>>,
+}
+
+/// A grant that is to be made, as conditions see it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewGrant<'a> {
+    /// `kms:GrantOperations`: what it gives.
+    pub operations: &'a [&'static str],
+    /// `kms:GranteePrincipal`: whom.
+    pub grantee: &'a str,
+    /// `kms:RetiringPrincipal`: who may end it, where it says so.
+    pub retiring: Option<&'a str>,
+    /// `kms:GrantConstraintType`: how it constrains the encryption context, where it does.
+    pub constraint: Option<&'static str>,
 }
 
 /// Members of a request that conditions can look at, by AWS's names of their values; `None` for operations that have not got them.

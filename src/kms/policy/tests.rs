@@ -30,6 +30,7 @@ fn ask<'a>(who: Who<'a>, action: &'a str) -> Ask<'a> {
         for_file: false,
         context: Context::None,
         bypasses_lockout_check: None,
+        grant: None,
     }
 }
 
@@ -217,6 +218,8 @@ fn pol_3_what_only_services_of_aws_have_is_absent() {
         "aws:SourceOrgPaths",
         "aws:PrincipalOrgID",
         "aws:PrincipalOrgPaths",
+        "aws:SourceVpc",
+        "aws:SourceVpce",
     ] {
         assert!(!holds(&json!({"ForAnyValue:StringLike": {key: "*"}}), &[]), "{key}");
         assert!(!holds(&json!({"StringLike": {key: "*"}}), &[]), "{key}");
@@ -224,6 +227,9 @@ fn pol_3_what_only_services_of_aws_have_is_absent() {
         assert!(holds(&json!({"StringEqualsIfExists": {key: "x"}}), &[]), "{key}");
     }
     assert!(!holds(&json!({"ArnLike": {"aws:SourceArn": "arn:aws:route53:::hostedzone/*"}}), &[]));
+    // Whoever signs with an access key has no second factor, so that only the form with IfExists asks for one.
+    let second = |operator: &str| holds(&json!({operator: {"aws:MultiFactorAuthPresent": "true"}}), &[]);
+    assert!(!second("Bool") && second("BoolIfExists"));
     for key in ["aws:PrincipalIsAWSService", "aws:ViaAWSService"] {
         assert!(holds(&json!({"Bool": {key: "false"}}), &[]) && !holds(&json!({"Bool": {key: true}}), &[]));
     }
@@ -280,6 +286,8 @@ fn pol_3_service_account_principal_and_flags_are_looked_at() {
         (json!({"ArnNotEquals": {"aws:PrincipalArn": ALICE}}), false),
         (json!({"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::1*:user/alice"}}), true),
         (json!({"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}), true),
+        (json!({"StringEquals": {"aws:RequestedRegion": ["us-east-1", "us-west-2"]}}), true),
+        (json!({"StringNotEquals": {"aws:RequestedRegion": "us-east-1"}}), false),
         (json!({"Bool": {"kms:GrantIsForAWSResource": true}}), false),
         (json!({"Bool": {"kms:GrantIsForAWSResource": "False"}}), true),
         (json!({"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "true"}}), false),
@@ -290,6 +298,44 @@ fn pol_3_service_account_principal_and_flags_are_looked_at() {
     assert!(decide(json!({"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "true"}}), &bypassing));
     assert!(!decide(json!({"BoolIfExists": {"kms:BypassPolicyLockoutSafetyCheck": "false"}}), &bypassing));
     assert!(!decide(json!({"Bool": {"kms:GrantIsForAWSResource": false}}), &ask(known(ALICE), "Decrypt")));
+}
+
+#[test]
+fn pol_3_a_new_grant_is_looked_at() {
+    let decide =
+        |condition: Value, ask: &Ask<'_>| conditional("Allow", condition).decide(ask) == Decision::Allowed;
+    let grant = NewGrant {
+        operations: &["Encrypt", "Decrypt"],
+        grantee: ALICE,
+        retiring: None,
+        constraint: Some("EncryptionContextSubset"),
+    };
+    let creating = Ask { grant: Some(grant), ..ask(known(ALICE), "CreateGrant") };
+    for (condition, expected) in [
+        (
+            json!({"ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "Decrypt", "DescribeKey"]}}),
+            true,
+        ),
+        (json!({"ForAllValues:StringEquals": {"kms:GrantOperations": "Encrypt"}}), false),
+        (json!({"ForAnyValue:StringEquals": {"kms:GrantOperations": "Decrypt"}}), true),
+        (json!({"ForAnyValue:StringLike": {"kms:GrantOperations": "ReEncrypt*"}}), false),
+        (json!({"StringEquals": {"kms:GranteePrincipal": ALICE}}), true),
+        (json!({"ArnLike": {"kms:GranteePrincipal": "arn:aws:iam::*:role/*"}}), false),
+        (json!({"StringLike": {"kms:RetiringPrincipal": "*"}}), false),
+        (json!({"Null": {"kms:RetiringPrincipal": "true"}}), true),
+        (json!({"StringEquals": {"kms:GrantConstraintType": "EncryptionContextSubset"}}), true),
+        (json!({"StringEquals": {"kms:GrantConstraintType": "EncryptionContextEquals"}}), false),
+    ] {
+        assert_eq!(decide(condition.clone(), &creating), expected, "{condition}");
+    }
+    let retiring = Ask { grant: Some(NewGrant { retiring: Some(BOB), ..grant }), ..creating };
+    assert!(decide(json!({"StringEquals": {"kms:RetiringPrincipal": BOB}}), &retiring));
+    let other = ask(known(ALICE), "Encrypt");
+    assert!(!decide(json!({"StringEquals": {"kms:GranteePrincipal": ALICE}}), &other));
+    assert!(!decide(json!({"ForAnyValue:StringEquals": {"kms:GrantOperations": "Encrypt"}}), &other));
+    let which = statement(json!({"Condition": {"StringEquals": {"kms:GrantOperations": "Encrypt"}}}));
+    let text = json!({"Version": "2012-10-17", "Statement": [which]}).to_string();
+    assert!(Policy::parse(&text).unwrap_err().to_string().contains("ForAnyValue"));
 }
 
 #[test]
@@ -355,8 +401,8 @@ fn pol_1_what_is_malformed_is_refused_with_its_place() {
             "Statement[1].Condition.IpAddress.aws:SourceIp: the operator \"IpAddress\" is not supported",
         ),
         (
-            one(json!({"Condition": {"StringEquals": {"aws:SourceVpc": "x"}}})),
-            "Statement[1].Condition.StringEquals.aws:SourceVpc: the condition key \"aws:SourceVpc\" is not supported",
+            one(json!({"Condition": {"StringEquals": {"aws:SourceIp": "x"}}})),
+            "Statement[1].Condition.StringEquals.aws:SourceIp: the condition key \"aws:SourceIp\" is not supported",
         ),
         (
             one(json!({"Condition": {"StringEquals": {"kms:EncryptionContextKeys": "x"}}})),
