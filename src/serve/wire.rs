@@ -35,14 +35,11 @@ pub fn operation(headers: &HeaderMap) -> Option<Operation> {
     Operation::from_name(target.to_str().ok()?.strip_prefix(TARGET_PREFIX)?)
 }
 
-/// Reads a body; an empty one asks for nothing in particular.
+/// Reads a body, which is an object also where it asks for nothing in particular.
 ///
 /// # Errors
 /// `SerializationException`, as AWS's framework says it.
 pub fn read(body: &[u8]) -> Result<Value, KmsError> {
-    if body.is_empty() {
-        return Ok(Value::Object(Map::new()));
-    }
     let malformed = || KmsError::bare(AwsError::Serialization);
     let Once(value) = serde_json::from_slice(body).map_err(|_| malformed())?;
     match value {
