@@ -3,12 +3,17 @@
 
 use std::ffi::c_void;
 use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::ops::Deref;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{Ordering, fence};
 
 use rusqlite::{Connection, ffi};
+use rustix::fs::OFlags;
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
@@ -17,10 +22,24 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 ///
 /// # Errors
 /// What the kernel refuses; the caller decides whether to go on.
-pub fn harden_process() -> std::io::Result<()> {
+pub fn harden_process() -> io::Result<()> {
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
+}
+
+/// Opens a file that must be a regular one, with `flags` beside what `options` say. What else has its name is not used, and nothing is waited
+/// for: to open a pipe, or to read it, takes as long as somebody at its other end likes.
+///
+/// # Errors
+/// What the file answers; [`io::ErrorKind::InvalidInput`] where it is no regular file.
+pub fn open_regular(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
+    let flags = (flags | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = options.custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
 }
 
 /// Words in the header of a write-ahead log's index ("WAL-mode File Format", 2.1, sqlite.org).

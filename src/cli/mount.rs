@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::error::{CliError, Result};
@@ -17,6 +18,7 @@ use super::exit::{self, Code};
 use super::{done, home, print};
 use crate::fuse::{self, MountRequest};
 use crate::store::{Home, Key};
+use crate::sys;
 use crate::volume::Volume;
 use crate::volume::lock::WriterLock;
 
@@ -169,7 +171,8 @@ fn become_quiet(home: &Home) {
         log::warn!("nobody waits for the mount");
     }
     let log = home.dir().join(LOG);
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
+    let mut options = OpenOptions::new();
+    let opened = sys::open_regular(options.append(true).create(true).mode(0o600), OFlags::empty(), &log);
     let opened = opened.or_else(|_| File::options().write(true).open("/dev/null"));
     if let (Ok(nowhere), Ok(log)) = (File::open("/dev/null"), opened) {
         let _ = rustix::stdio::dup2_stdin(&nowhere);

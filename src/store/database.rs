@@ -2,8 +2,8 @@
 //!
 //! WAL with `synchronous=FULL`: a transaction that was committed survives a power cut. Deleted content is overwritten.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -16,11 +16,10 @@ use super::HomeError;
 
 /// The database's name in a home.
 pub const FILE_NAME: &str = "keys.db";
+/// What is wrong with a file that is none.
+const NO_DATABASE: &str = "it is not a database";
 /// How long a process waits for the transactions of others: they are short, but SQLite does not queue who waits.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What each database begins with (SQLite, "Database File Format", 1.3.1).
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Makes an empty database at `path`, mode 0600; SQLite gives its other files the mode of this one.
 ///
@@ -32,16 +31,16 @@ pub fn create(path: &Path) -> Result<Connection, HomeError> {
     connect(path)
 }
 
-/// Opens the database at `path`, which must be one: SQLite would make one of an empty file.
+/// Opens the database at `path`, which must be one: SQLite would make one of an empty file, and wait for the other end of a pipe.
+///
+/// The file is not opened here to look into it: closing it would end every lock that this process has on it (`fcntl(2)`), also those of SQLite.
 ///
 /// # Errors
 /// As [`failure`] says.
 pub fn open(path: &Path) -> Result<Connection, HomeError> {
-    let mut magic = Vec::with_capacity(MAGIC.len());
-    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut magic));
-    read.map_err(|error| HomeError::Io(path.to_owned(), error))?;
-    if magic != MAGIC {
-        return Err(HomeError::Corrupted(path.to_owned(), "it is not a database".to_owned()));
+    let facts = std::fs::metadata(path).map_err(|error| HomeError::Io(path.to_owned(), error))?;
+    if !facts.is_file() || facts.len() == 0 {
+        return Err(HomeError::Corrupted(path.to_owned(), NO_DATABASE.to_owned()));
     }
     connect(path)
 }
@@ -195,6 +194,7 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
             | ErrorCode::SystemIoFailure
             | ErrorCode::NoLargeFileSupport,
         ) => HomeError::Io(path, io::Error::other(error)),
+        Some(ErrorCode::NotADatabase) => HomeError::Corrupted(path, NO_DATABASE.to_owned()),
         // Whatever else SQLite says of a database that only this program writes, it is not as it was written.
         Some(_) | None => HomeError::Corrupted(path, error.to_string()),
     }

@@ -2,9 +2,12 @@
 //! each other.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 
 use super::HomeError;
@@ -21,6 +24,7 @@ use crate::kms::audit::{AuditEvent, AuditLog, HomeEvent, Scene};
 use crate::kms::clock_guard::{self, Reading};
 use crate::kms::ring::{Change, KeyStore, Keyring};
 use crate::kms::{Caller, KmsError};
+use crate::sys;
 
 impl Home {
     /// Verifies the audit log, record by record.
@@ -114,7 +118,7 @@ impl Home {
     }
 
     /// The error of a log that cannot be read.
-    fn log_failed(&self, error: std::io::Error) -> HomeError {
+    fn log_failed(&self, error: io::Error) -> HomeError {
         HomeError::Io(self.dir().join(audit::FILE_NAME), error)
     }
 }
@@ -125,8 +129,13 @@ impl Home {
 /// # Errors
 /// [`HomeError::Io`].
 pub fn seen_generation(dir: &Path, root: &RootKey) -> Result<i64, HomeError> {
-    let seen = audit::seen_generation(dir, |chain| root.audit(chain));
-    Ok(seen.map_err(|error| HomeError::Io(dir.join(audit::HEAD_NAME), error))?.unwrap_or(0))
+    let head = dir.join(audit::HEAD_NAME);
+    // A pipe in its place would be waited for.
+    let seen = || match sys::open_regular(OpenOptions::new().read(true), OFlags::empty(), &head) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => audit::seen_generation(dir, |chain| root.audit(chain)),
+    };
+    Ok(seen().map_err(|error| HomeError::Io(head.clone(), error))?.unwrap_or(0))
 }
 
 /// Opens the log, and begins its chain in a home that has none.

@@ -18,6 +18,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::{HomeError, database};
+use crate::sys;
 
 /// The file's name in a home.
 pub const FILE_NAME: &str = "reserve";
@@ -86,9 +87,7 @@ impl Reserve {
     /// Opens its file to write. It is cut and grown without a look at what is in it, so whatever else has the name is left alone: where a link
     /// leads, and a pipe, which would be waited for.
     fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = options.write(true).custom_flags(flags).open(&self.0)?;
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+        sys::open_regular(options.write(true), OFlags::NOFOLLOW, &self.0)
     }
 
     /// Draws on it, until what this gives is dropped.

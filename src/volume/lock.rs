@@ -101,7 +101,7 @@ fn lock(file: &File) -> std::io::Result<bool> {
 fn open(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
 }
 
 fn locked(dir: PathBuf, file: &mut File) -> VolumeError {

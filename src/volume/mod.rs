@@ -151,10 +151,11 @@ fn fill_reserved(reserved: &Path, config: &VolumeConfig) -> io::Result<()> {
 
 fn read_config(dir: &Path) -> Result<Vec<u8>, VolumeError> {
     let path = dir.join(RESERVED).join(CONFIG);
-    // A pipe that somebody put there must not hold up who opens the volume.
-    let nonblocking = OFlags::NONBLOCK.bits() as i32;
-    let file = match OpenOptions::new().read(true).custom_flags(nonblocking).open(&path) {
+    let file = match open_regular(OpenOptions::new().read(true), &path) {
         Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return Err(VolumeError::Tampered(format!("{}: {error}", path.display())));
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(VolumeError::NotAVolume(dir.to_owned()));
         }
@@ -168,6 +169,15 @@ fn read_config(dir: &Path) -> Result<Vec<u8>, VolumeError> {
         return Err(VolumeError::Tampered(format!("{}: larger than {CONFIG_MAX} bytes", path.display())));
     }
     Ok(bytes)
+}
+
+/// Opens one of a volume's records. Whoever keeps the ciphertext may have put something else in its place: a pipe would be waited for.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
 }
 
 fn sync_dir(dir: &Path) -> Result<(), VolumeError> {

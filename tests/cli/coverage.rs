@@ -153,7 +153,7 @@ table!(errors_of_the_filesystem: FsError {
 
 table!(errors_of_a_mount: MountError {
     MountError::Volume(_) => In("is in use already"),
-    MountError::Filesystem(_) => In("dir/.kmsfs/dirty: Is a directory"),
+    MountError::Filesystem(_) => In("dir/.kmsfs/dirty: it is not a regular file"),
     MountError::Control(_) => In("the mount's control socket cannot be made"),
     MountError::Refused { .. } => In("cannot be mounted on"),
     MountError::Session(_) => Not("the kernel breaks off what works: nothing brings it about"),

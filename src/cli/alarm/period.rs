@@ -8,10 +8,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use crate::clock::Timestamp;
 use crate::kms::alarm::PERIOD_MAX;
+use crate::sys;
 
 /// The file's name.
 pub const FILE_NAME: &str = "alarms";
@@ -30,8 +31,9 @@ pub fn is_over(last: Timestamp, now: Timestamp, period: Duration) -> bool {
 /// Whatever the file answers.
 pub fn claim(run_dir: &Path, id: &str, now: Timestamp, period: Duration) -> io::Result<bool> {
     let path = run_dir.join(FILE_NAME);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = sys::open_regular(&mut options, OFlags::NOFOLLOW, &path)?;
     // Released when the file is closed.
     rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
     let mut text = Vec::new();

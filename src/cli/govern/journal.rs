@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use crate::cli::error::{CliError, Result};
 use crate::envelope::FileId;
+use crate::sys;
 use crate::volume::Volume;
 use crate::volume::records::REENCRYPTED;
 
@@ -34,7 +35,7 @@ impl Journal {
         let open = || -> io::Result<(File, HashSet<FileId>)> {
             let mut options = OpenOptions::new();
             options.read(true).append(true).create(true).mode(0o600);
-            let mut file = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&path)?;
+            let mut file = sys::open_regular(&mut options, OFlags::NOFOLLOW, &path)?;
             if !resume {
                 file.set_len(0)?;
             }

@@ -5,8 +5,10 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
+
+use crate::sys;
 
 /// The name of the file that is appended to.
 pub const FILE_NAME: &str = "audit.log";
@@ -50,7 +52,24 @@ pub fn open(path: &Path, append: bool) -> io::Result<File> {
         true => options.append(true),
         false => options.write(true).truncate(false),
     };
-    options.open(path)
+    sys::open_regular(&mut options, OFlags::empty(), path)
+}
+
+/// Opens a file of the log to read it.
+///
+/// # Errors
+/// What the file answers.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    sys::open_regular(OpenOptions::new().read(true), OFlags::empty(), path).map_err(|error| {
+        match error.kind() {
+            // Which of the files it is, whoever reads all of them does not say.
+            io::ErrorKind::InvalidInput => {
+                let name = path.file_name().unwrap_or_default().display();
+                io::Error::new(error.kind(), format!("{name}: {error}"))
+            }
+            _ => error,
+        }
+    })
 }
 
 /// The file that is appended to as `audit.log`, when that is number `file`. Where `begins`, no record is in it yet: a rotation that

@@ -127,12 +127,12 @@ impl FileAuditLog {
         let mut all = Vec::new();
         let mut last = 0;
         for (number, path) in files::rotated(&self.dir)? {
-            let file = File::open(path)?;
+            let file = files::open_to_read(&path)?;
             let len = file.metadata()?.len();
             all.push(LogFile { name: files::rotated_name(number), number, file, len });
             last = number;
         }
-        match File::open(&self.path) {
+        match files::open_to_read(&self.path) {
             Ok(file) => {
                 // A record that a kill left behind the head is whole, or closed by the next one.
                 let mut len = file.metadata()?.len();
@@ -239,7 +239,7 @@ impl Follower<'_> {
         let rotated = files::rotated(&self.log.dir)?;
         let next = rotated.into_iter().find(|(number, _)| *number > self.number);
         let (number, path) = next.unwrap_or((self.number + 1, self.log.path.clone()));
-        self.file = File::open(path)?;
+        self.file = files::open_to_read(&path)?;
         (self.number, self.offset) = (number, 0);
         self.rest.clear();
         Ok(true)
