@@ -100,6 +100,12 @@ impl Reserve {
         Drawn { file, reserve: self }
     }
 
+    /// Draws on it and gives so many pieces back to the disk; `None` where there are not so many.
+    pub fn draw_pieces(&self, pieces: u64) -> Option<Drawn<'_>> {
+        let drawn = self.draw();
+        (0..pieces).all(|_| drawn.give_back()).then_some(drawn)
+    }
+
     /// Opens the database by `work`, and again with a piece more for as long as there is no room for it. On a disk that is full, the first
     /// piece is given back before: where blocks are small, SQLite maps an index that has holes, and is killed by the kernel
     /// (`SIGBUS`) when there is none for them.

@@ -9,7 +9,7 @@ use super::regions::Rings;
 use super::{Loaded, SqliteStore, UpdateError};
 use crate::kms::ring::{Change, Decision, Keyring};
 use crate::store::tables::Writer;
-use crate::store::{HomeError, reserve};
+use crate::store::{HomeError, database, reserve};
 
 impl SqliteStore {
     /// One transaction of a region, or of the home's own.
@@ -25,8 +25,14 @@ impl SqliteStore {
         if changes.is_empty() {
             return Ok(known);
         }
-        let outcome = match self.put(transaction, &before, region, &changes) {
-            Err(full) if reserve::is_full(&full) && changes.iter().any(|change| change.revokes(&known)) => {
+        let takes_away = changes.iter().any(|change| change.revokes(&known));
+        // Room is made while nobody else can commit, so that what was decided stays right. Whoever draws on the reserve to change something
+        // has the database before: the other way round two of them would wait for each other.
+        let drawn = (takes_away && database::is_full(&self.path)).then(|| self.reserve.draw_pieces(1));
+        let outcome = self.put(transaction, &before, region, &changes);
+        drop(drawn);
+        let outcome = match outcome {
+            Err(full) if takes_away && reserve::is_full(&full) => {
                 self.put_all_the_same(&mut connection, &before, region, &changes, full)
             }
             outcome => outcome,
@@ -69,25 +75,28 @@ impl SqliteStore {
         Ok((ring, destroys))
     }
 
-    /// Commits changes that take something away and found the disk `full`. They were decided on `before`, and are recorded: they
-    /// are made as they are, or not at all.
+    /// Commits changes that take something away and found the disk `full`, with one piece of the reserve after the other. They were decided
+    /// on `before`, and are recorded: they are made as they are, or not at all.
     fn put_all_the_same(
         &self,
         connection: &mut Connection,
         before: &Loaded,
         region: Option<&str>,
         changes: &[Change],
-        full: HomeError,
+        mut full: HomeError,
     ) -> Result<(Arc<Keyring>, bool), HomeError> {
-        let drawn = self.reserve.draw();
-        let mut outcome = Err(full);
-        while outcome.as_ref().is_err_and(reserve::is_full) && drawn.give_back() {
+        for pieces in 1.. {
             let (transaction, now) = self.begin(connection)?;
             if now.ledger.generation != before.ledger.generation {
-                break;
+                // Another process has changed something meanwhile: to be decided once more.
+                return Err(HomeError::Busy(self.path.clone()));
             }
-            outcome = self.put(transaction, &now, region, changes);
+            let Some(_drawn) = self.reserve.draw_pieces(pieces) else { break };
+            match self.put(transaction, &now, region, changes) {
+                Err(again) if reserve::is_full(&again) => full = again,
+                outcome => return outcome,
+            }
         }
-        outcome
+        Err(full)
     }
 }
