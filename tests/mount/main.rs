@@ -2,6 +2,8 @@
 
 mod acl;
 mod alarms;
+#[path = "../shared/alone.rs"]
+mod alone;
 mod attributes;
 mod clock;
 mod crash;

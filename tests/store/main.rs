@@ -1,6 +1,8 @@
 //! The key store on disk: tamper-evident to the last column, safe for several processes, and silent about its secrets.
 
 mod alarms;
+#[path = "../shared/alone.rs"]
+mod alone;
 mod audit;
 mod backup;
 mod bytes;
