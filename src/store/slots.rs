@@ -39,7 +39,7 @@ impl Home {
     /// Adds a slot; it with its number.
     ///
     /// # Errors
-    /// [`HomeError`]. Nothing is changed then, and a key file that was made for it is removed.
+    /// [`HomeError`]. Nothing is changed then, and a key file that was made for it is removed; but not where the commit itself failed.
     pub fn add_slot(&self, caller: &Caller, new: &NewSlot) -> Result<Slot, HomeError> {
         self.with_sealed(new, |slot| self.change_slots(caller, "AddUnlockSlot", SlotChange::Add(slot)))
     }
@@ -60,7 +60,7 @@ impl Home {
     /// # Errors
     /// [`HomeError`]. Nothing is changed then.
     pub fn remove_slot(&self, caller: &Caller, id: i64) -> Result<Slot, HomeError> {
-        self.change_slots(caller, "RemoveUnlockSlot", SlotChange::Remove(id))
+        Ok(self.change_slots(caller, "RemoveUnlockSlot", SlotChange::Remove(id))?)
     }
 
     /// The slot of that number.
@@ -83,14 +83,16 @@ impl Home {
     fn with_sealed(
         &self,
         new: &NewSlot,
-        store: impl FnOnce(Slot) -> Result<Slot, HomeError>,
+        store: impl FnOnce(Slot) -> Result<Slot, Undone>,
     ) -> Result<Slot, HomeError> {
         let path = match new {
             NewSlot::Passphrase(passphrase, cost) => {
-                return store(self.seal(SlotKind::Passphrase(*cost), SlotSecret::Passphrase(passphrase))?);
+                return Ok(store(
+                    self.seal(SlotKind::Passphrase(*cost), SlotSecret::Passphrase(passphrase))?,
+                )?);
             }
             NewSlot::RecoveryCode(code) => {
-                return store(self.seal(SlotKind::RecoveryCode, SlotSecret::RecoveryCode(code))?);
+                return Ok(store(self.seal(SlotKind::RecoveryCode, SlotSecret::RecoveryCode(code))?)?);
             }
             NewSlot::KeyFile(path) => path,
         };
@@ -99,40 +101,67 @@ impl Home {
             let file = KeyFile::read(path)?;
             if file.path.starts_with(self.dir()) {
                 let why = "it lies in the home that it unlocks".to_owned();
-                return Err(HomeError::KeyFileUnsuitable(path.clone(), why));
+                return Err(HomeError::KeyFileUnsuitable(path.clone(), why).into());
             }
             store(self.seal(SlotKind::KeyFile(file.path), SlotSecret::KeyFile(&file.bytes))?)
         };
-        let outcome = work();
-        if outcome.is_err() {
-            claim.abandon();
-        }
-        outcome
+        work().map_err(|undone| {
+            match undone {
+                Undone::ForCertain(_) => claim.abandon(),
+                Undone::AsItSeems(_) => {
+                    log::warn!("{} stays where it is: a slot may be found to be for it", path.display());
+                }
+            }
+            undone.into()
+        })
     }
 
     fn seal(&self, kind: SlotKind, secret: SlotSecret<'_>) -> Result<Slot, HomeError> {
         self.root().seal(kind, secret, self.kms().now(&*self.ring()?))
     }
 
-    fn change_slots(
-        &self,
-        caller: &Caller,
-        event: &'static str,
-        change: SlotChange,
-    ) -> Result<Slot, HomeError> {
+    fn change_slots(&self, caller: &Caller, event: &'static str, change: SlotChange) -> Result<Slot, Undone> {
         let ring = self.ring()?;
         let written = |event: &HomeEvent, error: Option<&KmsError>| {
             let outcome = self.kms().record_of_home(&ring, caller, event, error);
             outcome.map_err(|error| HomeError::Audit(error.words()))
         };
         let recorded = OnceCell::new();
-        let outcome = self
-            .store()
-            .change_slots(change, &|slot| written(recorded.get_or_init(|| of_slot(event, slot)), None));
-        if let (Err(error), Some(event)) = (&outcome, recorded.get()) {
-            written(event, Some(&KmsError::failed(Cause::Store, error.to_string())))?;
+        let record = |slot: &Slot| {
+            let event = of_slot(event, slot);
+            written(&event, None)?;
+            recorded.get_or_init(|| event);
+            Ok(())
+        };
+        self.store().change_slots(change, &record).map_err(|error| {
+            let Some(event) = recorded.get() else { return Undone::ForCertain(error) };
+            let recorded = written(event, Some(&KmsError::failed(Cause::Store, error.to_string())));
+            Undone::AsItSeems(recorded.err().unwrap_or(error))
+        })
+    }
+}
+
+/// A change of slots that was not made.
+#[derive(Debug)]
+enum Undone {
+    /// It never came to be written.
+    ForCertain(HomeError),
+    /// It was being written when that failed. A disk that could not sync may have taken it all the same, and after a kill SQLite finds it in its log:
+    /// what the slot is for must be there then.
+    AsItSeems(HomeError),
+}
+
+impl From<HomeError> for Undone {
+    fn from(error: HomeError) -> Self {
+        Self::ForCertain(error)
+    }
+}
+
+impl From<Undone> for HomeError {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::ForCertain(error) | Undone::AsItSeems(error) => error,
         }
-        outcome
     }
 }
 

@@ -149,3 +149,23 @@ fn st_3_a_commit_of_another_process_right_after_ones_own_is_not_missed() {
     let ring = one.ring().unwrap();
     assert_eq!(ids.map(|id| ring.key(id).unwrap().record.state), [KeyState::Disabled; 2]);
 }
+
+/// A disk that cannot sync may have taken the commit all the same: after a kill it is found in the log, and the slot with it.
+#[test]
+fn a_key_file_that_was_made_for_a_slot_stays_there_where_the_commit_failed_and_goes_where_none_was_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store(dir.path()));
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let caller = home.caller(0, 1, crate::kms::Via::Cli);
+    let (made, slot) = (dir.path().join("made"), |path: &Path| NewSlot::KeyFile(path.to_owned()));
+    home.store().connection.lock().commit_hook(Some(|| true)).unwrap();
+    assert!(home.change_slot(&caller, 1, &slot(&made)).is_err());
+    assert!(made.exists());
+    home.store().connection.lock().commit_hook(None::<fn() -> bool>).unwrap();
+    home.change_slot(&caller, 1, &slot(&made)).unwrap();
+    let other = dir.path().join("other");
+    assert!(home.change_slot(&caller, 7, &slot(&other)).is_err());
+    fs::remove_file(dir.path().join("home/audit.log")).unwrap();
+    fs::create_dir(dir.path().join("home/audit.log")).unwrap();
+    assert!(home.add_slot(&caller, &slot(&other)).is_err() && !other.exists());
+}
