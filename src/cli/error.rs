@@ -157,6 +157,8 @@ impl From<HomeError> for CliError {
             }
             HomeError::BackupExists(_) => Self::new(exit::USAGE, what)
                 .hint("name another file, or replace a regular file with --force"),
+            HomeError::BackupOfItself(_) => Self::new(exit::USAGE, what)
+                .hint("name a file elsewhere, best on another disk: kmsfs home backup FILE"),
             HomeError::Audit(_) => Self::new(exit::HOME, what).hint(STORE_FAILED),
             HomeError::SecretOfAnotherKind => Self::new(exit::FAILURE, what),
             HomeError::KeyFilePermissions(file, _) => {

@@ -55,6 +55,8 @@ pub enum HomeError {
     BackupDamaged(PathBuf, String),
     /// There is a file, or something else, where a backup was to be written.
     BackupExists(PathBuf),
+    /// A backup was to be written into the home that it is of, or in the place of a key file of it.
+    BackupOfItself(PathBuf),
     /// The audit log could not be written, so nothing was done.
     Audit(String),
     /// A setting given to `setup` is out of its range.
@@ -134,6 +136,9 @@ impl fmt::Display for HomeError {
                 write!(f, "{} is not a whole backup of a home: {why}", file.display())
             }
             Self::BackupExists(file) => write!(f, "{} is there already", file.display()),
+            Self::BackupOfItself(file) => {
+                write!(f, "{} is of the home itself, or unlocks it: no backup belongs there", file.display())
+            }
             Self::Audit(why) => f.write_str(why),
             Self::InvalidSetting { name, found, expected } => {
                 write!(f, "{name} {found:?} is not {expected}")
@@ -178,6 +183,7 @@ impl std::error::Error for HomeError {
             | Self::SecretOfAnotherKind
             | Self::BackupDamaged(..)
             | Self::BackupExists(_)
+            | Self::BackupOfItself(_)
             | Self::Audit(_)
             | Self::InvalidSetting { .. }
             | Self::Corrupted(..)

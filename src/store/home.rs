@@ -379,7 +379,11 @@ fn current(kms: &Kms) -> Result<Arc<Keyring>, StoreFailure> {
 fn find(dir: &Path) -> Result<PathBuf, HomeError> {
     let path = dir.join(database::FILE_NAME);
     if !path.try_exists().map_err(|error| HomeError::Io(path.clone(), error))? {
-        return Err(HomeError::NotFound(dir.to_owned()));
+        // Who is told that there is no home makes another one, and loses what is left of this.
+        return Err(match dir.join(super::audit::HEAD_NAME).exists() {
+            true => HomeError::Corrupted(path, "it is missing, and the rest of the home is there".to_owned()),
+            false => HomeError::NotFound(dir.to_owned()),
+        });
     }
     std::fs::canonicalize(dir).map_err(|error| HomeError::Io(dir.to_owned(), error))
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use super::{HomeError, database};
+use super::{HomeError, audit, database};
 use crate::crypto::rng;
 
 /// The directory must be absent or empty.
@@ -17,7 +17,8 @@ use crate::crypto::rng;
 /// # Errors
 /// [`HomeError::AlreadyExists`], [`HomeError::NotEmpty`], [`HomeError::Io`].
 pub fn check_free(dir: &Path) -> Result<(), HomeError> {
-    if dir.join(database::FILE_NAME).exists() {
+    // One that has lost its key store is one as well: a backup may bring it back.
+    if [database::FILE_NAME, audit::HEAD_NAME].iter().any(|name| dir.join(name).exists()) {
         return Err(HomeError::AlreadyExists(dir.to_owned()));
     }
     match fs::read_dir(dir) {

@@ -78,6 +78,7 @@ table!(errors_of_the_home: HomeError {
     HomeError::SecretOfAnotherKind => Not("an error of this program, which no command line leads to"),
     HomeError::BackupDamaged(..) => In("is not a whole backup of a home"),
     HomeError::BackupExists(_) => In("backup is there already"),
+    HomeError::BackupOfItself(_) => In("is of the home itself"),
     HomeError::Audit(_) => In("the audit log"),
     HomeError::InvalidSetting { .. } => In("is not 12 digits"),
     HomeError::Corrupted(..) => In("keys.db is corrupted"),

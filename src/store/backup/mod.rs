@@ -65,7 +65,7 @@ impl Home {
         self.refuse_own(file)?;
         self.record_copy(caller, "BackupHome", file)?;
         let io = |error| HomeError::Io(file.to_owned(), error);
-        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent_of(file);
         let random = u64::from_be_bytes(rng::bytes());
         let waiting = parent.join(format!(".kmsfs-backup-{random:016x}.new"));
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&waiting).map_err(io)?;
@@ -84,15 +84,17 @@ impl Home {
         })
     }
 
-    /// What is backed up must not be what is replaced: the home itself, or a key file of it.
+    /// A backup in the home is lost with it; and what is backed up must not be what is replaced: the home itself, or a key file of it.
     fn refuse_own(&self, file: &Path) -> Result<(), HomeError> {
-        let Ok(whole) = fs::canonicalize(file) else { return Ok(()) };
-        let is_key_file = |slot: &Slot| matches!(&slot.kind, SlotKind::KeyFile(path) if *path == whole);
-        if whole.starts_with(self.dir()) || self.slots()?.iter().any(is_key_file) {
-            let why = io::Error::other("the home needs this file itself");
-            return Err(HomeError::Io(file.to_owned(), why));
+        let parent = fs::canonicalize(parent_of(file));
+        let whole = fs::canonicalize(file).ok();
+        let is_key_file =
+            |slot: &Slot| matches!(&slot.kind, SlotKind::KeyFile(path) if whole.as_ref() == Some(path));
+        let is_in_home = parent.is_ok_and(|parent| parent.starts_with(self.dir()));
+        match is_in_home || self.slots()?.iter().any(is_key_file) {
+            true => Err(HomeError::BackupOfItself(file.to_owned())),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn write_backup(&self, out: &File, file: &Path) -> Result<(), HomeError> {
@@ -175,6 +177,11 @@ impl Home {
         let written = self.kms().record_of_home(&*self.ring()?, caller, &event, None);
         written.map_err(|error| HomeError::Audit(error.words()))
     }
+}
+
+/// The directory that a file lies in.
+fn parent_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What stands at the name must be nothing, or a file that may be replaced.

@@ -128,6 +128,7 @@ impl SqliteStore {
                     | HomeError::SecretOfAnotherKind
                     | HomeError::BackupDamaged(..)
                     | HomeError::BackupExists(_)
+                    | HomeError::BackupOfItself(_)
                     | HomeError::Audit(_)
                     | HomeError::InvalidSetting { .. }
                     | HomeError::Corrupted(..)
