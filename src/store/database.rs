@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Access, AtFlags, CWD, FallocateFlags, accessat};
 use rustix::io::Errno;
 
 use super::HomeError;
@@ -185,12 +185,13 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
             HomeError::Io(path, io::ErrorKind::StorageFull.into())
         }
+        // Why a file cannot be opened to write, SQLite does not say.
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            is_writable(&path).err().unwrap_or_else(|| HomeError::Io(path, io::Error::other(error)))
+        }
         Some(
-            ErrorCode::CannotOpen
-            | ErrorCode::DiskFull
+            ErrorCode::DiskFull
             | ErrorCode::OutOfMemory
-            | ErrorCode::PermissionDenied
-            | ErrorCode::ReadOnly
             | ErrorCode::SystemIoFailure
             | ErrorCode::NoLargeFileSupport,
         ) => HomeError::Io(path, io::Error::other(error)),
@@ -198,6 +199,15 @@ pub fn failure(path: &Path, error: rusqlite::Error) -> HomeError {
         // Whatever else SQLite says of a database that only this program writes, it is not as it was written.
         Some(_) | None => HomeError::Corrupted(path, error.to_string()),
     }
+}
+
+/// Whether this user may write to the database, and to the directory in which SQLite makes its other files.
+fn is_writable(path: &Path) -> Result<(), HomeError> {
+    for place in [path].into_iter().chain(path.parent()) {
+        let may = accessat(CWD, place, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
+        may.map_err(|errno| HomeError::Io(place.to_owned(), errno.into()))?;
+    }
+    Ok(())
 }
 
 /// Whether the filesystem of a file that may not be there has room for `len` bytes.
