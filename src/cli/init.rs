@@ -1,12 +1,13 @@
 //! `kmsfs init`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::error::Result;
-use super::exit::Code;
-use super::{done, home, print};
+use super::error::{CliError, Result};
+use super::exit::{self, Code};
+use super::{done, home, mountpoints, print};
 use crate::kms::id::AliasName;
 use crate::volume::Volume;
 
@@ -35,5 +36,24 @@ impl Init {
             volume.path().display()
         ))?;
         done()
+    }
+}
+
+/// One volume does not lie in another, nor in the place of its files.
+fn check_place(dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    let whole = fs::canonicalize(dir).unwrap_or_default();
+    if mountpoints::on(&whole).is_some_and(|mount| mount.is_ours()) {
+        return Err(CliError::new(exit::VOLUME, format!("{shown} is where a volume is mounted"))
+            .hint("name a directory apart from it; kmsfs status lists the mounts"));
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match Volume::find(parent) {
+        None => Ok(()),
+        Some((volume, _)) => {
+            Err(CliError::new(exit::VOLUME, format!("{shown} lies in the volume {}", volume.display())).hint(
+                "name a directory apart from it: what is among its ciphertext would be taken for its files",
+            ))
+        }
     }
 }

@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::datakey::Authenticator;
 use config::VolumeConfig;
@@ -34,6 +34,8 @@ pub use error::VolumeError;
 
 /// The directory of a volume's own records: a name at its root that a mount neither shows nor gives away.
 pub const RESERVED: &str = ".kmsfs";
+/// What it is called while it is being made.
+const WAITING: &str = ".kmsfs.new";
 /// The configuration's name in it.
 pub const CONFIG: &str = "volume.json";
 /// The largest configuration that is read, in bytes.
@@ -56,7 +58,16 @@ impl Volume {
     pub fn init(dir: &Path, default_key: &str, auth: &dyn Authenticator) -> Result<Self, VolumeError> {
         let made = make_empty(dir)?;
         let fill = || {
-            let waiting = dir.join(format!("{RESERVED}.new"));
+            // Who is making the same directory a volume just now is waited for.
+            let one_at_a_time = File::open(dir).and_then(|dir| {
+                rustix::io::retry_on_intr(|| rustix::fs::flock(&dir, FlockOperation::LockExclusive))?;
+                Ok(dir)
+            });
+            let _one_at_a_time = one_at_a_time.map_err(|error| VolumeError::Io(dir.to_owned(), error))?;
+            check_empty(dir)?;
+            let waiting = dir.join(WAITING);
+            // What was killed while it did so has left nothing else.
+            let _ = fs::remove_dir_all(&waiting);
             let config = VolumeConfig::new(default_key, auth);
             let filled = fill_reserved(&waiting, &config);
             // The records get their name only when they are whole and on disk.
@@ -131,12 +142,18 @@ fn make_empty(dir: &Path) -> Result<bool, VolumeError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
         Err(error) => return Err(io(error)),
     }
+    check_empty(dir).map(|()| false)
+}
+
+/// Nothing may be in the directory, but for what somebody who was killed here left.
+fn check_empty(dir: &Path) -> Result<(), VolumeError> {
     if dir.join(RESERVED).join(CONFIG).exists() {
         return Err(VolumeError::AlreadyAVolume(dir.to_owned()));
     }
-    match fs::read_dir(dir).map_err(io)?.next() {
-        None => Ok(false),
-        Some(_) => Err(VolumeError::NotEmpty(dir.to_owned())),
+    let mut entries = fs::read_dir(dir).map_err(|error| VolumeError::Io(dir.to_owned(), error))?;
+    match entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != WAITING)) {
+        false => Ok(()),
+        true => Err(VolumeError::NotEmpty(dir.to_owned())),
     }
 }
 
