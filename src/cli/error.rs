@@ -5,12 +5,15 @@ use std::io;
 use std::path::Path;
 
 use super::exit::{self, Code};
+use super::shell::word;
+use super::similar::nearest;
 use crate::datakey::{DataKeyError, KeyArn, Usability};
 use crate::envelope::HeaderError;
 use crate::fs::FsError;
 use crate::fs::file::FileError;
 use crate::fuse::MountError;
-use crate::kms::ring::StoreFailure;
+use crate::kms::id::AliasName;
+use crate::kms::ring::{Keyring, StoreFailure};
 use crate::store::HomeError;
 use crate::volume::VolumeError;
 
@@ -63,10 +66,10 @@ fn remedy(path: &Path, error: &io::Error) -> String {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // What could not be made is not there to be looked at.
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(parent);
-    let path = path.display();
+    let path = word(path);
     match error.kind() {
-        io::ErrorKind::NotFound if parent.exists() => format!("ls {} shows what is there", parent.display()),
-        io::ErrorKind::NotFound => format!("mkdir -p {}", parent.display()),
+        io::ErrorKind::NotFound if parent.exists() => format!("ls {} shows what is there", word(parent)),
+        io::ErrorKind::NotFound => format!("mkdir -p {}", word(parent)),
         io::ErrorKind::PermissionDenied => {
             format!("ls -ld {path} shows whose it is: run the command as that user")
         }
@@ -75,7 +78,7 @@ fn remedy(path: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotADirectory => "name a directory".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            let left = there.display();
+            let left = word(there);
             format!("df {left} shows what is free: make room, and repeat the command")
         }
         io::ErrorKind::TimedOut => {
@@ -108,7 +111,7 @@ impl From<HomeError> for CliError {
         let what = error.to_string();
         match error {
             HomeError::NotFound(dir) => Self::new(exit::HOME, what)
-                .hint(format!("kmsfs --home {} setup --key-file FILE makes one", dir.display())),
+                .hint(format!("kmsfs --home {} setup --key-file FILE makes one", word(&dir))),
             HomeError::AlreadyExists(_) => {
                 Self::new(exit::HOME, what).hint("use it as it is, or name another directory with --home")
             }
@@ -131,7 +134,7 @@ impl From<HomeError> for CliError {
             HomeError::PassphraseUnsuitable(..) => Self::new(exit::LOCKED, what)
                 .hint("give a file with one line of up to 4096 bytes, or - for standard input"),
             HomeError::PassphraseFilePermissions(file, _) => {
-                Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", file.display()))
+                Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", word(&file)))
             }
             HomeError::RecoveryCodeMissing => {
                 Self::new(exit::LOCKED, what).hint("kmsfs unlock --recovery-code sets another slot with it")
@@ -162,7 +165,7 @@ impl From<HomeError> for CliError {
             HomeError::Audit(_) => Self::new(exit::HOME, what).hint(STORE_FAILED),
             HomeError::SecretOfAnotherKind => Self::new(exit::FAILURE, what),
             HomeError::KeyFilePermissions(file, _) => {
-                Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", file.display()))
+                Self::new(exit::LOCKED, what).hint(format!("chmod 600 {}", word(&file)))
             }
             HomeError::KeyFileUnsuitable(..) => Self::new(exit::LOCKED, what).hint(
                 "put back the key file that the home was made with; for a new home, name a file that does not exist: \
@@ -197,9 +200,9 @@ impl From<VolumeError> for CliError {
         let what = error.to_string();
         match error {
             VolumeError::NotAVolume(dir) => Self::new(exit::VOLUME, what)
-                .hint(format!("kmsfs init {} --key KEY makes an empty directory one", dir.display())),
+                .hint(format!("kmsfs init {} --key KEY makes an empty directory one", word(&dir))),
             VolumeError::AlreadyAVolume(dir) => {
-                Self::new(exit::VOLUME, what).hint(format!("kmsfs mount {} MOUNTPOINT", dir.display()))
+                Self::new(exit::VOLUME, what).hint(format!("kmsfs mount {} MOUNTPOINT", word(&dir)))
             }
             VolumeError::NotEmpty(_) => {
                 Self::new(exit::VOLUME, what).hint("name an empty directory, mount it, and copy the files in")
@@ -220,7 +223,7 @@ impl From<VolumeError> for CliError {
                 if error.kind() == io::ErrorKind::NotFound && dir.parent().is_some_and(Path::exists) =>
             {
                 Self::new(exit::VOLUME, what)
-                    .hint(format!("kmsfs init {} --key KEY makes one", dir.display()))
+                    .hint(format!("kmsfs init {} --key KEY makes one", word(&dir)))
             }
             VolumeError::Io(path, error) => Self::of_system(exit::VOLUME, &path, &error),
         }
@@ -249,6 +252,28 @@ impl From<DataKeyError> for CliError {
             DataKeyError::Unreachable(_) | DataKeyError::Failed(_) => {
                 Self::new(exit::HOME, what).hint(STORE_FAILED)
             }
+        }
+    }
+}
+
+impl CliError {
+    /// A key that is not found, with the alias that was meant where one reads almost like it: what every alias begins with is easily left out.
+    pub fn no_key(ring: &Keyring, named: &str) -> Self {
+        let hint = "kmsfs keys lists the keys of the home";
+        let short = |name: &'_ str| name.strip_prefix(AliasName::PREFIX).unwrap_or(name).to_owned();
+        let aliases: Vec<_> = ring.aliases().map(|alias| short(alias.name.as_str())).collect();
+        let error = Self::from(DataKeyError::NotFound(named.to_owned()));
+        match nearest(&short(named), aliases.iter().map(String::as_str)) {
+            Some(alias) => error.hint(format!("{hint}; did you mean {}{alias}?", AliasName::PREFIX)),
+            None => error,
+        }
+    }
+
+    /// The key that the filesystem is to use, or why it cannot be.
+    pub fn of_key(ring: &Keyring, error: DataKeyError) -> Self {
+        match error {
+            DataKeyError::NotFound(named) => Self::no_key(ring, &named),
+            error => error.into(),
         }
     }
 }

@@ -72,7 +72,7 @@ fn key_of(ring: &Keyring, named: &str) -> Result<KeyArn> {
     let id = KeyId::parse(named).or_else(|| ring.namespace().key_id_of(&arn));
     match id.filter(|id| ring.tombstone(*id).is_some()) {
         Some(id) => Ok(ring.namespace().key_arn(id)),
-        None => Err(crate::datakey::DataKeyError::NotFound(named.to_owned()).into()),
+        None => Err(CliError::no_key(ring, named)),
     }
 }
 

@@ -25,7 +25,9 @@ impl Init {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let home = home::open(given)?;
         let key = self.key;
-        let arn = home.data_keys().resolve(&key)?;
+        let arn = home.data_keys().resolve(&key);
+        let arn = arn.or_else(|error| Err(CliError::of_key(&*home.keyring()?, error)))?;
+        check_place(&self.dir)?;
         let volume = Volume::init(&self.dir, &key, &*home.authenticator())?;
         if let Err(error) = home.note_volume(volume.id(), volume.path(), None) {
             log::warn!("the home does not remember the volume: {}", error.words());

@@ -28,6 +28,8 @@ mod scrub;
 mod secrets;
 mod serve;
 mod setup;
+mod shell;
+mod similar;
 mod slot;
 mod status;
 mod table;

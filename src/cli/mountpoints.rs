@@ -12,6 +12,7 @@ use rustix::mount::UnmountFlags;
 
 use super::error::{CliError, Result};
 use super::exit;
+use super::shell::word;
 
 /// What the mounts of this program say that they are.
 const KIND: &str = "fuse.kmsfs";
@@ -137,7 +138,7 @@ impl Refusal {
     pub fn at(self, mountpoint: &Path) -> CliError {
         match self {
             Self::Busy => CliError::new(exit::MOUNTPOINT, format!("{} is in use", mountpoint.display()))
-                .hint(format!("umount -l {} detaches it all the same", mountpoint.display())),
+                .hint(format!("umount -l {} detaches it all the same", word(mountpoint))),
             Self::Other(error) => CliError::io(mountpoint, &error),
             Self::NoHelper(error) => CliError::new(exit::FUSE, format!("fusermount3 cannot be run: {error}"))
                 .hint("install the package fuse3"),

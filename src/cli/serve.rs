@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
+use super::shell::word;
 use super::{complain, done, home, print};
 use crate::kms::{AwsError, Cause, Kms, KmsError};
 use crate::serve::limits::Limits;
@@ -199,7 +200,7 @@ impl From<ServeError> for CliError {
             }
             ServeError::Listen { address: Address::Unix(path), error } => Self::of_system(exit::LISTEN, &path, &error),
             ServeError::NotASocket(path) => Self::new(exit::LISTEN, what)
-                .hint(format!("ls -l {} shows what it is: remove it, or name another path", path.display())),
+                .hint(format!("ls -l {} shows what it is: remove it, or name another path", word(&path))),
             ServeError::TlsFile(path, error) => Self::of_system(exit::USAGE, &path, &error),
             ServeError::Tls { .. } | ServeError::TlsPair(_) => Self::new(exit::USAGE, what).hint(
                 "--tls-cert takes a certificate chain and --tls-key its private key, both in PEM and not encrypted",

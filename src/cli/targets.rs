@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::{CliError, Result};
 use super::exit;
 use super::inspect::ciphertext_of;
+use super::shell::word;
 use crate::store::Home;
 use crate::volume::Volume;
 
@@ -23,7 +24,7 @@ pub fn tasks(home: &Home, paths: &[PathBuf], command: &str) -> Result<Vec<Task>>
         let (root, within) = locate(home, given)?;
         if within.starts_with(crate::volume::RESERVED) {
             let what = format!("{} is one of the volume's own records", given.display());
-            return Err(CliError::new(exit::USAGE, what).hint(format!("{command} {}", root.display())));
+            return Err(CliError::new(exit::USAGE, what).hint(format!("{command} {}", word(&root))));
         }
         match tasks.iter_mut().find(|task| task.volume.path() == root) {
             Some(task) => task.starts.push(within),

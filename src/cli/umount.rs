@@ -10,6 +10,7 @@ use rustix::mount::UnmountFlags;
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::mountpoints::{self, Refusal};
+use super::shell::word;
 use super::{done, home, users};
 use crate::watch;
 
@@ -60,15 +61,17 @@ fn in_use(mountpoint: &Path) -> CliError {
         let others = "by a process that this user may not look into";
         let unseen = if rustix::process::geteuid().is_root() { "" } else { others };
         return CliError::new(exit::MOUNTPOINT, format!("{at} is in use {unseen}").trim_end())
-            .hint(format!("fuser -vm {at}, as root, shows by whom"));
+            .hint(format!("fuser -vm {}, as root, shows by whom", word(mountpoint)));
     }
     let more = users.len().saturating_sub(SHOWN);
     let mut who: Vec<_> = users.iter().take(SHOWN).map(ToString::to_string).collect();
     if more > 0 {
         who.push(format!("{more} more"));
     }
-    CliError::new(exit::MOUNTPOINT, format!("{at} is in use by {}", who.join(", ")))
-        .hint(format!("end what uses it; or umount -l {at}: the mount ends with the last of them"))
+    CliError::new(exit::MOUNTPOINT, format!("{at} is in use by {}", who.join(", "))).hint(format!(
+        "end what uses it; or umount -l {}: the mount ends with the last of them",
+        word(mountpoint)
+    ))
 }
 
 /// The process that serves a mount, held so that its number cannot be given to another.

@@ -6,6 +6,7 @@
 mod details;
 mod line;
 mod log;
+mod names;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,6 +22,7 @@ use crate::datakey::KeyArn;
 
 use details::Details;
 pub use log::{AuditError, AuditLog, KeyUsage, LastUse};
+pub use names::event_names;
 
 /// The version of CloudTrail's record format that these follow.
 const EVENT_VERSION: &str = "1.11";

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::alarm::{self, AlarmSink};
 use super::api::{self, Context, Reply, Request};
-use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene};
+use super::audit::{AuditEvent, AuditLog, HomeEvent, Parameters, Scene, event_names};
 use super::clock_guard::{self, Look, Reading, Times};
 use super::error::Cause;
 use super::fields::Fields;
@@ -185,6 +185,7 @@ impl Kms {
     /// # Errors
     /// `KMSInternalException`: what it was about must not be done.
     pub(super) fn record(&self, event: &AuditEvent<'_>) -> Result<(), KmsError> {
+        debug_assert!(event_names().any(|name| name == event.name()), "nobody can ask for {}", event.name());
         self.audit.record(event).map_err(|error| KmsError::failed(Cause::Audit, error.to_string()))?;
         if let Some(ring) = event.may_sound()
             && let Some(sink) = self.alarms.read().as_deref()

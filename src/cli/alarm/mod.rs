@@ -12,13 +12,14 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Map;
 
+use super::audit::event_of;
 use super::clock::{failed, span};
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::slot::caller;
 use super::table::table;
 use super::{done, home, print, print_json};
-use crate::datakey::{DataKeyError, KeyArn};
+use crate::datakey::KeyArn;
 use crate::kms::alarm::{self, Action, AlarmRecord, Alert, Watch};
 use crate::kms::audit::{AuditEvent, HomeEvent, Scene};
 use crate::kms::reference::{self, Form};
@@ -136,17 +137,21 @@ fn unfit(what: impl Into<String>, hint: &str) -> CliError {
 impl Add {
     fn run(self, given: Option<PathBuf>) -> Result<Code> {
         self.check()?;
+        let watch = match &self.event {
+            Some(event) => Watch::Event(event_of(event)?.to_owned()),
+            None => Watch::Refused,
+        };
         let action = self.action.action()?;
         let home = home::open(given)?;
         let ring = home.keyring()?;
         let key = self.key.as_deref().map(|named| {
             let found = reference::find(&ring, named, Form::Any);
-            found.map(|key| key.record.id).map_err(|_| DataKeyError::NotFound(named.to_owned()))
+            found.map(|key| key.record.id).map_err(|_| CliError::no_key(&ring, named))
         });
         let alarm = AlarmRecord {
             name: self.name,
             key: key.transpose()?,
-            watch: self.event.map_or(Watch::Refused, Watch::Event),
+            watch,
             action,
             period: self.period,
             created: home.now()?,
@@ -164,10 +169,6 @@ impl Add {
         if !alarm::is_name(&self.name) {
             let what = format!("{:?} cannot be the name of an alarm", self.name);
             return Err(unfit(what, "give it up to 64 letters, digits, - and _"));
-        }
-        if let Some(event) = self.event.as_ref().filter(|event| !alarm::is_event_name(event)) {
-            let what = format!("{event:?} is no name of an event");
-            return Err(unfit(what, "kmsfs audit tail shows events: Decrypt, ScheduleKeyDeletion"));
         }
         if !alarm::is_period(self.period) {
             return Err(unfit("the period of an alarm is whole seconds, 1s to 1d", "kmsfs alarm add --help"));

@@ -3,9 +3,12 @@
 use clap::Args;
 use serde_json::Value;
 
+use crate::cli::clock::span;
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
+use crate::cli::similar::with_nearest;
 use crate::clock::Timestamp;
+use crate::kms::audit::event_names;
 use crate::kms::ring::Keyring;
 use crate::store::Home;
 
@@ -48,7 +51,7 @@ pub struct Search {
 pub struct Filter {
     /// An id, and what it was called by.
     key: Option<(String, String)>,
-    event: Option<String>,
+    event: Option<&'static str>,
     since: Option<String>,
     until: Option<String>,
     user: Option<String>,
@@ -66,7 +69,7 @@ impl Filter {
         let time = |given: Option<String>| given.map(|given| time(&given, now)).transpose();
         Ok(Self {
             key: filters.key.map(|key| (id_of(&ring, &key), key)),
-            event: filters.event,
+            event: filters.event.map(|event| event_of(&event)).transpose()?,
             since: time(filters.since)?,
             until: time(search.until)?,
             user: search.user,
@@ -83,7 +86,7 @@ impl Filter {
         let file = &record["additionalEventData"];
         let who = &record["userIdentity"];
         self.key.as_ref().is_none_or(|(id, name)| is_about(record, id, name))
-            && fits(&self.event, &|event| text(record, "eventName").eq_ignore_ascii_case(event))
+            && self.event.is_none_or(|event| record["eventName"] == event)
             && fits(&self.since, &|since| *when >= *since)
             && fits(&self.until, &|until| *when <= *until)
             && fits(&self.user, &|user| {
@@ -101,6 +104,18 @@ impl Filter {
                 None => false,
             })
     }
+}
+
+/// The event of that name, in upper or lower case: one that nothing is ever recorded under would be waited for in vain.
+pub fn event_of(given: &str) -> Result<&'static str> {
+    event_names().find(|name| name.eq_ignore_ascii_case(given)).ok_or_else(|| {
+        let hint = "kmsfs audit tail shows events: Decrypt, ScheduleKeyDeletion";
+        CliError::new(exit::USAGE, format!("{given:?} is no name of an event")).hint(with_nearest(
+            hint,
+            given,
+            event_names(),
+        ))
+    })
 }
 
 /// The id that a name stands for now; what is no name of a key may be that of one that was destroyed.
@@ -122,26 +137,12 @@ fn is_about(record: &Value, id: &str, name: &str) -> bool {
 /// A time as records write it: given as RFC 3339, or as a span before `now`.
 fn time(given: &str, now: Timestamp) -> Result<String> {
     let at = given.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond());
-    let ago = || now.as_millis().checked_sub(span_millis(given)?);
+    let ago = || now.as_millis().checked_sub(i64::try_from(span(given).ok()?.as_millis()).ok()?);
     let millis = at.or_else(ago).ok_or_else(|| {
         CliError::new(exit::USAGE, format!("{given:?} is no time"))
             .hint("give one such as 2026-11-24T08:00:00Z, or a span: 90s, 30m, 2h, 7d, 4w")
     })?;
     Ok(Timestamp::from_millis(millis).to_string())
-}
-
-fn span_millis(given: &str) -> Option<i64> {
-    let unit = given.chars().next_back()?;
-    let seconds: i64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        'w' => 7 * 86_400,
-        _ => return None,
-    };
-    let count: u32 = given[..given.len() - 1].parse().ok()?;
-    i64::from(count).checked_mul(seconds * 1000)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+pub use self::filter::event_of;
 use self::filter::{Filter, Filters, Search};
 use self::show::Show;
 use super::error::{CliError, Result};

@@ -2,6 +2,7 @@
 
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
+use crate::cli::shell::word;
 use crate::cli::targets::Task;
 use crate::fs::{Caller, Filesystem, Options};
 use crate::fuse::control;
@@ -36,9 +37,10 @@ impl Door {
         let ours = mounts.into_iter().filter(|mount| mount.status.volume_id == volume.id());
         let (readers, writers): (Vec<_>, Vec<_>) = ours.partition(|mount| mount.status.read_only);
         if let (Kind::Reencrypt, Some(reader)) = (kind, readers.first()) {
-            let mountpoint = reader.status.mountpoint.display();
-            let what = format!("{} is mounted read-only on {mountpoint}", volume.path().display());
-            return Err(CliError::new(exit::VOLUME, what).hint(format!("kmsfs umount {mountpoint}")));
+            let mountpoint = &reader.status.mountpoint;
+            let what =
+                format!("{} is mounted read-only on {}", volume.path().display(), mountpoint.display());
+            return Err(CliError::new(exit::VOLUME, what).hint(format!("kmsfs umount {}", word(mountpoint))));
         }
         let way = match writers.into_iter().next() {
             Some(mount) => Way::Mount(mount),

@@ -82,7 +82,8 @@ struct Work<'a> {
 
 impl Order {
     pub fn run(&self, home: &Home) -> Result<Code> {
-        let to = self.to.as_deref().map(|to| home.data_keys().resolve(to)).transpose()?;
+        let to = self.to.as_deref().map(|to| home.data_keys().resolve(to)).transpose();
+        let to = to.or_else(|error| Err(CliError::of_key(&*home.keyring()?, error)))?;
         let tasks = tasks(home, &self.paths, self.kind.command())?;
         tasks.iter().try_for_each(|task| self.check(task))?;
         let ring = home.keyring()?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::table::{Command, Kind, Parameter};
 use super::value;
+use crate::cli::similar::with_nearest;
 
 /// Arguments that cannot be understood: what, and what to do.
 #[derive(Debug)]
@@ -166,7 +167,10 @@ impl Arguments {
             return Ok(());
         }
         let Some(parameter) = find(&flag.name) else {
-            return Err(words.wrong(format!("Unknown options: --{}", flag.name)));
+            let Usage { what, hint } = words.wrong(format!("Unknown options: --{}", flag.name));
+            let known: Vec<_> = words.flags().map(|name| format!("--{name}")).collect();
+            let known = known.iter().map(String::as_str);
+            return Err(Usage { what, hint: with_nearest(&hint, &format!("--{}", flag.name), known) });
         };
         let value = words.parameter(flag, parameter)?;
         self.request.insert(parameter.member.to_owned(), value);
@@ -225,6 +229,13 @@ impl Words<'_> {
         Some(word)
     }
 
+    /// The names of all flags that the operation has.
+    fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let lists = self.command.listed.is_some();
+        let own = self.command.parameters.iter().map(|parameter| parameter.flag);
+        own.chain(COMMON).chain(PAGING.into_iter().filter(move |_| lists))
+    }
+
     fn flag(&mut self) -> Result<Option<Flag>> {
         let Some(word) = self.next() else { return Ok(None) };
         let word = word.to_owned();
@@ -239,9 +250,7 @@ impl Words<'_> {
 
     /// A flag by its whole name: what begins one flag of the operation and no other stands for it, as with the AWS CLI.
     fn whole(&self, flag: Flag) -> Result<Flag> {
-        let lists = self.command.listed.is_some();
-        let own = self.command.parameters.iter().map(|parameter| parameter.flag);
-        let mut known: Vec<&str> = own.chain(COMMON).chain(PAGING.into_iter().filter(|_| lists)).collect();
+        let mut known: Vec<&str> = self.flags().collect();
         let given = flag.name.as_str();
         if REFUSED.contains(&given) || known.contains(&given) {
             return Ok(flag);

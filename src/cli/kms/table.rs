@@ -1,6 +1,7 @@
 //! The operations and their flags, as data.
 
 use super::arguments::Usage;
+use crate::cli::similar::with_nearest;
 use crate::kms::Operation;
 
 /// How a flag's value becomes JSON.
@@ -380,7 +381,7 @@ pub fn find(name: &str) -> Result<&'static Command, Usage> {
         true => format!("kms: the operation {name} is not supported by this version"),
         false => format!("kms: the operation {name:?} is not known"),
     };
-    Err(Usage::new(what, "kmsfs kms help"))
+    Err(Usage::new(what, with_nearest("kmsfs kms help", name, COMMANDS.iter().map(|command| command.name))))
 }
 
 /// What `kmsfs kms help` says.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
 use crate::cli::mountpoints::{self, is_of_dead_mount};
+use crate::cli::shell::word;
 use crate::fuse::MountOptions;
 
 const FUSE_DEVICE: &str = "/dev/fuse";
@@ -22,17 +23,17 @@ pub fn mountpoint(given: &Path, volume: &Path, nonempty: bool) -> Result<PathBuf
         Ok((path, true)) => path,
         Ok((_, false)) => return Err(refused("is not a directory").hint("name an empty directory")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(refused("does not exist").hint(format!("mkdir {}", given.display())));
+            return Err(refused("does not exist").hint(format!("mkdir {}", word(given))));
         }
         Err(error) if is_of_dead_mount(&error) => {
             return Err(refused("belongs to a mount of another program, whose process died")
-                .hint(format!("umount -l {}", given.display())));
+                .hint(format!("umount -l {}", word(given))));
         }
         Err(error) => return Err(CliError::io(given, &error)),
     };
     if mountpoints::all().iter().any(|mount| mount.path == path) {
         return Err(
-            refused("is busy: something is mounted there").hint(format!("kmsfs umount {}", path.display()))
+            refused("is busy: something is mounted there").hint(format!("kmsfs umount {}", word(&path)))
         );
     }
     if path.starts_with(volume) || volume.starts_with(&path) {

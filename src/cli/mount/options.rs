@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
+use crate::cli::similar::with_nearest;
 use crate::fs::Durability;
 use crate::fuse::MountOptions;
 
@@ -25,6 +26,10 @@ Options for -o:
   fsname=NAME          as for any mount
 For mount(8) and /etc/fstab the type is fuse.kmsfs:
   /srv/vault  /mnt/plain  fuse.kmsfs  home=/srv/keys,allow_other  0  0";
+
+/// Options of a mount of this program.
+const OWN: [&str; 9] =
+    ["ro", "rw", "allow_other", "default_permissions", "home", "nonempty", "durability", "threads", "fsname"];
 
 /// Options of the kernel alone.
 const KERNEL: [&str; 11] =
@@ -80,7 +85,14 @@ fn set(given: &mut Given, option: &str) -> Result<()> {
         },
         ("fsname", Some(_)) => options.kernel.push(option.to_owned()),
         (name, None) if KERNEL.contains(&name) => options.kernel.push(option.to_owned()),
-        _ => return Err(refused(option, "kmsfs mount --help lists the options")),
+        (name, _) => {
+            let hint = "kmsfs mount --help lists the options";
+            let known: Vec<_> = OWN.into_iter().chain(KERNEL).chain(FSTAB).collect();
+            // One that is known has a value that cannot be.
+            let is_known = known.contains(&name);
+            let similar = known.into_iter().filter(|_| !is_known);
+            return Err(refused(option, &with_nearest(hint, name, similar)));
+        }
     }
     Ok(())
 }

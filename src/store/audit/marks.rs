@@ -100,3 +100,16 @@ pub fn begin(chain: &[u8], earlier_bytes: u64, earlier_sha256: &[u8]) -> Map<Str
         ("earlierSha256", hex(earlier_sha256).into()),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kms::audit::event_names;
+
+    #[test]
+    fn each_mark_can_be_asked_for() {
+        for mark in [BEGIN, TORN, LOST, ALTERED, ROTATED] {
+            assert!(event_names().any(|name| name == mark), "{mark}");
+        }
+    }
+}
