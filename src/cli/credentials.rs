@@ -109,7 +109,12 @@ impl Create {
         let home = home::open(given)?;
         let made = home.create_credential(&caller(&home), &self.principal)?;
         let text = if self.json { json(&made)? } else { profile(&self.profile, &made) };
-        print(&text)?;
+        print(&text).map_err(|error| {
+            let id = &made.id;
+            error.hint(format!(
+                "the secret is not shown again: kmsfs credentials revoke {id}, and make another one where there is room"
+            ))
+        })?;
         done()
     }
 }

@@ -10,8 +10,8 @@ use clap::Args;
 
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
-use super::govern::files;
 use super::targets::{Task, tasks};
+use super::words::files;
 use super::{home, print, print_json};
 use crate::datakey::KeyArn;
 use crate::kms::id::KeyId;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::error::{CliError, Result, of_file};
+use super::error::{CliError, Result, of_file, one_line};
 use super::exit::{self, Code};
 use super::{done, home, print, print_json};
 use crate::content::layout;
@@ -158,7 +158,7 @@ impl Report {
             ("state", format!("{}, header {}", self.state, self.sequence)),
             ("file id", self.file_id.clone()),
         ];
-        rows.iter().map(|(name, value)| format!("{name:13} {value}\n")).collect()
+        rows.iter().map(|(name, value)| format!("{name:13} {}\n", one_line(value))).collect()
     }
 }
 

@@ -1,18 +1,18 @@
 //! `kmsfs keys`: the overview for people.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::error::{CliError, Result};
+use super::error::{CliError, Result, one_line};
 use super::exit::Code;
 use super::impact;
 use super::last_use::LastUse;
+use super::terminal::has_colours;
+use super::words::number;
 use super::{done, home, print, print_json, table};
 use crate::datakey::KeyArn;
 use crate::kms::id::is_region;
@@ -103,7 +103,7 @@ impl Keys {
             if self.all_regions {
                 print(&format!("{}\n", ring.namespace().region))?;
             }
-            show(ring, keys)?;
+            show(ring, ring.namespace().region == home.region(), keys)?;
         }
         done()
     }
@@ -131,18 +131,18 @@ fn listed(home: &Home, ring: &Keyring) -> Result<Vec<Listed>> {
     Ok(list(ring, &home.uses(ring, &keys)?))
 }
 
-fn show(ring: &Keyring, keys: &[Listed]) -> Result<()> {
+fn show(ring: &Keyring, is_own: bool, keys: &[Listed]) -> Result<()> {
     if keys.is_empty() {
-        return print("There is no key. kmsfs kms create-key makes one.\n");
+        let region = &ring.namespace().region;
+        return match is_own {
+            true => print("There is no key. kmsfs kms create-key makes one.\n"),
+            false => print(&format!(
+                "There is no key in {region}. kmsfs kms create-key --region {region} makes one.\n"
+            )),
+        };
     }
-    let colours = io::stdout().is_terminal() && permits_colours(std::env::var_os("NO_COLOR"));
-    print(&people(keys, colours))?;
+    print(&people(keys, has_colours()))?;
     print(&footer(ring, keys))
-}
-
-/// Whether the environment leaves colours on (no-color.org: set and not empty means none).
-fn permits_colours(no_color: Option<OsString>) -> bool {
-    no_color.is_none_or(|value| value.is_empty())
 }
 
 /// Counts every volume that is known and there.
@@ -384,25 +384,18 @@ fn footer(ring: &Keyring, keys: &[Listed]) -> String {
         (None, _) => text += "Files are not counted yet: kmsfs keys --count does it.\n",
         (Some(at), 0) => text += &format!("Files as counted at {at}.\n"),
         (Some(at), _) => {
-            text += &format!("Files as counted at {at}, without {uncounted} volumes: kmsfs keys --count.\n");
+            text += &format!(
+                "Files as counted at {at}, without {}: kmsfs keys --count.\n",
+                number(uncounted, "volume")
+            );
         }
     }
     for key in keys.iter().filter(|key| key.used_while_pending_deletion) {
         if let Some(last) = &key.last_refusal {
-            text +=
-                &format!("! {} is pending deletion and still asked for: {}\n", key.key_id, last.to_text());
+            let line =
+                format!("! {} is pending deletion and still asked for: {}", key.key_id, last.to_text());
+            text += &format!("{}\n", one_line(&line));
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_color_keeps_colours_away_where_it_is_not_empty() {
-        assert!(permits_colours(None) && permits_colours(Some("".into())));
-        assert!(!permits_colours(Some("1".into())));
-    }
 }

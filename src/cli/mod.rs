@@ -38,6 +38,7 @@ mod terminal;
 mod umount;
 mod unlock;
 mod users;
+mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -164,8 +165,13 @@ fn arguments() -> Vec<OsString> {
 /// Help and version as they are; anything else in the form of every error.
 fn not_understood(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return u8::try_from(error.exit_code()).map_or(exit::FAILURE.into(), ExitCode::from);
+        return match told(error.print()) {
+            Ok(()) => u8::try_from(error.exit_code()).map_or(exit::FAILURE.into(), ExitCode::from),
+            Err(error) => {
+                complain(&error.to_string());
+                error.code.into()
+            }
+        };
     }
     let text = error.to_string();
     let what = text.split("\n\n").next().unwrap_or_default();
@@ -208,10 +214,15 @@ fn start_log() {
     env_logger::Builder::from_env(environment).format_target(false).init();
 }
 
-/// Prints to standard output. A reader that has gone (`kmsfs keys | head`) is no error.
+/// Prints to standard output.
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    told(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// How printing to standard output ended. A reader that has gone (`kmsfs keys | head`) is no error.
+fn told(printed: io::Result<()>) -> Result<()> {
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let what = format!("standard output cannot be written: {error}");
             Err(CliError::new(exit::FAILURE, what).hint("see where it leads: a full disk takes no more"))

@@ -83,7 +83,7 @@ pub fn on(path: &Path) -> Option<Mountpoint> {
 
 /// An absolute path without asking what lies behind the last part: a mount whose process died answers nothing.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    let io = |error| CliError::io(path, &error);
+    let io = |error| CliError::of_system(exit::MOUNTPOINT, path, &error);
     match fs::canonicalize(path) {
         Ok(path) => Ok(path),
         Err(error) if is_of_dead_mount(&error) => {

@@ -21,6 +21,7 @@ use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::govern::{Progress, TICK};
 use super::targets::{Task, tasks};
+use super::words::files;
 use super::{home, print, print_json};
 use crate::datakey::DataKeys;
 use crate::fs::offline::Offline;
@@ -186,10 +187,6 @@ impl Scrub {
             .hint(hint)),
         }
     }
-}
-
-fn files(count: u64) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// What a stopped `kmsfs reencrypt` left half done is ended first.

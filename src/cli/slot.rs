@@ -10,6 +10,7 @@ use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::secrets::{self, NewSecret};
 use super::table::table;
+use super::words::number;
 use super::{done, home, print, print_json};
 use crate::kms::{Caller, Via};
 use crate::store::slot::{Cost, RecoveryCode, Slot as StoredSlot, SlotKind};
@@ -147,10 +148,9 @@ impl ListedCost {
 
 impl fmt::Display for ListedCost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let several = |number: u32| if number == 1 { "" } else { "s" };
         let Self { memory_mib, iterations, lanes } = *self;
-        write!(f, "{memory_mib} MiB, {iterations} iteration{}, ", several(iterations))?;
-        write!(f, "{lanes} lane{}", several(lanes))
+        let (iterations, lanes) = (number(iterations.into(), "iteration"), number(lanes.into(), "lane"));
+        write!(f, "{memory_mib} MiB, {iterations}, {lanes}")
     }
 }
 
@@ -185,7 +185,7 @@ impl Add {
             }
         };
         let slot = home.add_slot(&caller(&home), &new)?;
-        tell(&new, &format!("Slot {} unlocks the home with {}.\n", slot.id, secret_of(&new)))
+        tell(&new, slot.id, &format!("Slot {} unlocks the home with {}.\n", slot.id, secret_of(&new)))
     }
 }
 
@@ -215,6 +215,7 @@ impl Change {
         let slot = home.change_slot(&caller(&home), self.number, &new)?;
         tell(
             &new,
+            slot.id,
             &format!("Slot {} unlocks the home with {} now; {STILL_OPENS}\n", slot.id, secret_of(&new)),
         )
     }
@@ -257,13 +258,15 @@ pub fn secret_of(new: &NewSlot) -> String {
 }
 
 /// Prints what was done, and a new recovery code.
-fn tell(new: &NewSlot, text: &str) -> Result<Code> {
-    print(text)?;
-    if let NewSlot::RecoveryCode(code) = new {
-        print(&secrets::shown(
-            code,
-            "write it down, and keep it apart from the home. It is not shown again.",
-        ))?;
-    }
+fn tell(new: &NewSlot, slot: i64, text: &str) -> Result<Code> {
+    let NewSlot::RecoveryCode(code) = new else {
+        print(text)?;
+        return done();
+    };
+    let what = "write it down, and keep it apart from the home. It is not shown again.";
+    let text = zeroize::Zeroizing::new([text, &secrets::shown(code, what)].concat());
+    print(&text).map_err(|error| {
+        error.hint(format!("kmsfs slot change {slot} --recovery-code shows a code again, another one"))
+    })?;
     done()
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::error::{CliError, Result};
+use super::error::{CliError, Result, one_line};
 use super::exit::Code;
+use super::words::number;
 use super::{done, home, print, print_json};
 use crate::watch;
 
@@ -30,14 +31,15 @@ impl Status {
             print("Nothing is mounted.\n")?;
         }
         for mount in mounts {
-            print(&format!(
-                "{} on {}: process {}, {} open files, {} keys used\n",
+            let line = format!(
+                "{} on {}: process {}, {}, {} used",
                 mount.dir.display(),
                 mount.mountpoint.display(),
                 mount.pid,
-                mount.open_files,
-                mount.keys.len()
-            ))?;
+                number(mount.open_files as u64, "open file"),
+                number(mount.keys.len() as u64, "key")
+            );
+            print(&format!("{}\n", one_line(&line)))?;
         }
         done()
     }

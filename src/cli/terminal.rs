@@ -1,11 +1,22 @@
-//! Questions on the terminal, whose answers are not shown.
+//! The terminal: questions whose answers are not shown, and whether there are colours.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 use rustix::process::Signal;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
+
+/// Whether standard output is a terminal that shows colours, and they are left on (no-color.org: set and not empty means none).
+pub fn has_colours() -> bool {
+    io::stdout().is_terminal() && permits_colours(env::var_os("NO_COLOR"), env::var_os("TERM"))
+}
+
+fn permits_colours(no_color: Option<OsString>, term: Option<OsString>) -> bool {
+    no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|term| term != "dumb")
+}
 
 /// The longest answer, in bytes; the kernel's line is no longer.
 const LINE_MAX: usize = 4096;
@@ -116,5 +127,19 @@ impl Drop for Quiet<'_> {
         if let Err(errno) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
             log::error!("the terminal stays without echo (stty echo brings it back): {errno}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_color_keeps_colours_away_where_it_is_not_empty_and_so_does_a_terminal_without() {
+        let permits = |no_color: Option<&str>, term: Option<&str>| {
+            permits_colours(no_color.map(Into::into), term.map(Into::into))
+        };
+        assert!(permits(None, None) && permits(Some(""), Some("xterm")));
+        assert!(!permits(Some("1"), None) && !permits(None, Some("dumb")));
     }
 }

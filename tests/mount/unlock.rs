@@ -34,7 +34,7 @@ fn a_mount_is_unlocked_once_and_unmounted_without_the_passphrase() {
     with_passphrase(&fixture, "mount dir mnt");
     assert!(is_mounted(&fixture.mnt()));
     fs::write(fixture.file("file"), "content").unwrap();
-    assert!(fixture.ok(&["status"]).contains("1 keys used"));
+    assert!(fixture.ok(&["status"]).contains("1 key used"));
     with_passphrase(&fixture, &format!("kms disable-key --key-id {}", fixture.key));
     assert_eq!(errno(fs::read(fixture.file("file"))), ENOKEY);
     with_passphrase(&fixture, &format!("kms enable-key --key-id {}", fixture.key));

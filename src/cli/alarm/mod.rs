@@ -253,12 +253,9 @@ impl List {
             return done();
         }
         let head = ["NAME", "WATCHES FOR", "PERIOD", "DOES"].map(str::to_owned);
-        let rows = alarms.into_iter().map(|alarm| {
-            // Whoever made the alarm may have written anything.
-            let does =
-                alarm.does.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
-            [alarm.name, alarm.watches, format!("{} s", alarm.period_seconds), does]
-        });
+        let rows = alarms
+            .into_iter()
+            .map(|alarm| [alarm.name, alarm.watches, format!("{} s", alarm.period_seconds), alarm.does]);
         print(&table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))?;
         done()
     }

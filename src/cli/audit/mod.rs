@@ -18,6 +18,7 @@ use self::show::Show;
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::slot::caller;
+use super::words::number;
 use super::{done, home, print, print_json};
 use crate::store::Home;
 use crate::store::audit::FILE_LEN;
@@ -233,10 +234,6 @@ fn people(said: &Verified) -> String {
         text += &format!("{records} in {files}: each as it was written, and none is missing.\n");
     }
     text
-}
-
-fn number(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 impl Rotate {

@@ -1,12 +1,13 @@
 //! A record as a line.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use serde_json::Value;
 
 use crate::cli::error::{CliError, Result, one_line};
 use crate::cli::exit;
+use crate::cli::terminal::has_colours;
 use crate::store::Home;
 use crate::store::audit::read::Entry;
 
@@ -36,8 +37,7 @@ impl Show {
         for alias in ring.aliases() {
             aliases.entry(alias.key.to_string()).or_insert_with(|| alias.name.to_string());
         }
-        let has_colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Ok(Self { is_json, has_colours, is_over: false, aliases })
+        Ok(Self { is_json, has_colours: has_colours(), is_over: false, aliases })
     }
 
     /// Whether the reader has gone.

@@ -26,7 +26,7 @@ use crate::watch::{FileAsk, FileChange};
 use door::Door;
 pub use headers::{Header, Seen, header_of};
 use journal::Journal;
-pub use report::{Done, Progress, Report, files};
+pub use report::{Done, Progress, Report};
 
 /// How often progress is shown.
 pub const TICK: Duration = Duration::from_millis(200);

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Kind, TICK};
 use crate::cli::error::{CliError, Result, one_line};
 use crate::cli::exit::{self, Code};
+use crate::cli::words::files;
 use crate::watch::{FileMoved, FileRefusal, Reason};
 
 /// What became of a file.
@@ -164,11 +165,6 @@ impl Report {
         let verb = if left == 1 { "was" } else { "were" };
         Err(CliError::new(code, format!("{} {verb} not {}", files(left), self.word())).hint(hint))
     }
-}
-
-/// A number of files, in words.
-pub fn files(count: u64) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// One line on a terminal that is written again and again.

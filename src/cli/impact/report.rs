@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::count::{Counted, Tally};
 use crate::cli::error::one_line;
-use crate::cli::govern::files;
 use crate::cli::last_use::LastUse;
+use crate::cli::words::files;
 
 /// Directories that are told of each volume; programs are told all.
 const DIRECTORIES: usize = 10;

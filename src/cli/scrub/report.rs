@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::check::{Checked, State};
+use crate::cli::words::files;
 use crate::volume::Volume;
 
 /// All that was seen.
@@ -77,7 +78,7 @@ impl Report {
     pub fn progress(&self, bytes: &AtomicU64) -> String {
         let mebibytes = bytes.load(Ordering::Relaxed) >> 20;
         let Summary { checked, damaged, .. } = self.summary;
-        format!("{checked} files, {mebibytes} MiB, {damaged} damaged")
+        format!("{}, {mebibytes} MiB, {damaged} damaged", files(checked))
     }
 
     /// A line for people.
@@ -95,7 +96,6 @@ impl Report {
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!(", {count} {word}"))
             .collect();
-        let files = if *checked == 1 { "file" } else { "files" };
-        format!("{checked} {files} checked, {damaged} damaged{more}\n")
+        format!("{} checked, {damaged} damaged{more}\n", files(*checked))
     }
 }
