@@ -1,17 +1,18 @@
 //! `kmsfs clock`: the home's clock, and what falls due by it.
 
+mod shown;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jiff::{Span, SpanRelativeTo};
-use serde::Serialize;
 
 use super::error::{CliError, Result, STORE_FAILED};
 use super::exit::{self, Code};
 use super::secrets::CommandLine;
 use super::slot::caller;
+use super::words::{Words, span};
 use super::{done, home, print, print_json};
 use crate::clock::Timestamp;
 use crate::kms::Cause;
@@ -19,6 +20,7 @@ use crate::kms::clock::{ClockError, ClockView, Done, Move, Moved};
 use crate::kms::clock_guard::Jump;
 use crate::kms::due::{Matter, ServiceEvent};
 use crate::store::{Home, Key};
+use shown::{Shown, ShownMove};
 
 /// The home's clock: look at it, move a simulated one ahead, vouch for a real one.
 #[derive(Debug, Args)]
@@ -218,88 +220,6 @@ const fn name_of(matter: Matter) -> &'static str {
     }
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown {
-    time: String,
-    trusted_time: String,
-    system_clock: String,
-    uptime_seconds: u64,
-    simulated: bool,
-    simulated_ahead_seconds: Option<i64>,
-    jump: Option<ShownJump>,
-    waiting: Vec<ShownDue>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownJump {
-    ahead_seconds: u64,
-    held_seconds: u64,
-    remaining_seconds: u64,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownDue {
-    date: String,
-    event: &'static str,
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aliases: Option<Vec<String>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownMove {
-    from: String,
-    time: String,
-    done: Vec<ShownDue>,
-    unconfirmed: Vec<String>,
-}
-
-impl Shown {
-    fn of(view: &ClockView) -> Self {
-        let waiting = view.waiting.iter().map(|(date, matter, key)| ShownDue {
-            date: date.to_string(),
-            event: name_of(*matter),
-            key: key.to_string(),
-            aliases: None,
-        });
-        Self {
-            time: view.times.claimed.to_string(),
-            trusted_time: view.times.trusted.to_string(),
-            system_clock: view.reading.clock.to_string(),
-            uptime_seconds: view.reading.uptime.as_secs(),
-            simulated: view.simulated_offset.is_some(),
-            simulated_ahead_seconds: view.simulated_offset.map(|millis| millis / 1000),
-            jump: view.jump.map(|jump| ShownJump {
-                ahead_seconds: jump.ahead.as_secs(),
-                held_seconds: jump.held.as_secs(),
-                remaining_seconds: jump.remaining.as_secs(),
-            }),
-            waiting: waiting.collect(),
-        }
-    }
-}
-
-impl ShownMove {
-    fn of(moved: &Moved) -> Self {
-        let done = moved.done.iter().map(|done| ShownDue {
-            date: done.date.to_string(),
-            event: done.event.name(),
-            key: done.event.key().to_string(),
-            aliases: Some(done.aliases.clone()),
-        });
-        Self {
-            from: moved.from.to_string(),
-            time: moved.to.to_string(),
-            done: done.collect(),
-            unconfirmed: moved.unconfirmed.clone(),
-        }
-    }
-}
-
 impl From<ClockError> for CliError {
     fn from(error: ClockError) -> Self {
         let what = error.to_string();
@@ -327,37 +247,6 @@ pub fn failed(cause: Cause, what: String) -> CliError {
     }
 }
 
-/// A span of time in words: its two largest units.
-struct Words(Duration);
-
-impl fmt::Display for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // To the nearest second: two looks at a clock lie some milliseconds apart.
-        let seconds = (self.0 + Duration::from_millis(500)).as_secs();
-        let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-        let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
-        match (days, hours, minutes) {
-            (0, 0, 0) => write!(f, "{seconds} s"),
-            (0, 0, _) if seconds == 0 => write!(f, "{minutes} min"),
-            (0, 0, _) => write!(f, "{minutes} min {seconds} s"),
-            (0, _, 0) => write!(f, "{hours} h"),
-            (0, _, _) => write!(f, "{hours} h {minutes} min"),
-            (1, 0, _) => f.write_str("1 day"),
-            (1, _, _) => write!(f, "1 day {hours} h"),
-            (_, 0, _) => write!(f, "{days} days"),
-            (_, _, _) => write!(f, "{days} days {hours} h"),
-        }
-    }
-}
-
-/// A span as people write it. Days have 24 hours; months and years have no length of their own.
-pub fn span(text: &str) -> std::result::Result<Duration, String> {
-    let fails = || "expected a span such as 366d, 12h, 90m or 1w".to_owned();
-    let span: Span = text.parse().map_err(|_| fails())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| fails())?;
-    Duration::try_from(duration).map_err(|_| "time does not go back".to_owned())
-}
-
 fn time(text: &str) -> std::result::Result<Timestamp, String> {
     let time: jiff::Timestamp =
         text.parse().map_err(|_| "expected a time such as 2027-01-31T12:00:00Z".to_owned())?;
@@ -369,51 +258,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_read_as_people_write_it() {
-        const HOUR: u64 = 3600;
-        let cases = [
-            ("366d", 366 * 24 * HOUR),
-            ("12h", 12 * HOUR),
-            ("90m", HOUR * 3 / 2),
-            ("30s", 30),
-            ("1w", 7 * 24 * HOUR),
-            ("1d12h", 36 * HOUR),
-            ("2 days 3 hours", 51 * HOUR),
-            ("0s", 0),
-        ];
-        for (text, seconds) in cases {
-            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "12", "1y", "1mo", "-1d", "d", "1x", "999999999999999999999d"] {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_time_has_its_zone() {
         assert_eq!(time("1970-01-02T01:00:00+01:00"), Ok(Timestamp::from_millis(86_400_000)));
         for text in ["2027-01-31", "2027-01-31T12:00:00", "tomorrow", "2027-02-30T00:00:00Z"] {
             assert!(time(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_span_is_said_in_its_two_largest_units() {
-        let cases = [
-            (0, "0 s"),
-            (59, "59 s"),
-            (60, "1 min"),
-            (61, "1 min 1 s"),
-            (3600, "1 h"),
-            (3661, "1 h 1 min"),
-            (86_400, "1 day"),
-            (90_000, "1 day 1 h"),
-            (366 * 86_400 + 1, "366 days"),
-            (366 * 86_400 + 7200, "366 days 2 h"),
-        ];
-        for (seconds, words) in cases {
-            assert_eq!(Words(Duration::from_secs(seconds)).to_string(), words);
-        }
-        assert_eq!(Words(Duration::from_millis(59_999)).to_string(), "1 min");
     }
 }

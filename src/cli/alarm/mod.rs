@@ -13,11 +13,12 @@ use serde::Serialize;
 use serde_json::Map;
 
 use super::audit::event_of;
-use super::clock::{failed, span};
+use super::clock::failed;
 use super::error::{CliError, Result};
 use super::exit::{self, Code};
 use super::slot::caller;
 use super::table::table;
+use super::words::span;
 use super::{done, home, print, print_json};
 use crate::datakey::KeyArn;
 use crate::kms::alarm::{self, Action, AlarmRecord, Alert, Watch};

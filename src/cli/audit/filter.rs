@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::clock::span;
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
 use crate::cli::similar::with_nearest;
+use crate::cli::words::span;
 use crate::clock::Timestamp;
 use crate::kms::audit::event_names;
 use crate::kms::ring::Keyring;
