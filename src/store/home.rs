@@ -1,6 +1,5 @@
 //! A home: the directory where the local key service lives.
 
-use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -8,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
-
 use super::audit::FileAuditLog;
+use super::identity::{Users, VolumeKey};
 use super::regions::Regions;
 use super::reserve::Reserve;
 use super::root::RootKey;
@@ -19,7 +17,6 @@ use super::sqlite::SqliteStore;
 use super::unlock::{self, Key, KeyFiles};
 use super::{HomeError, database, migrations, place, records, setup, tables};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::crypto::mac::MacKey;
 use crate::datakey::{Authenticator, DataKeys};
 use crate::kms::alarm::AlarmSink;
 use crate::kms::clock::{ClockError, Move, Moved};
@@ -402,53 +399,5 @@ fn from_failure(path: &Path) -> impl FnOnce(StoreFailure) -> HomeError {
     move |failure| match failure {
         StoreFailure::Tampered(what) => HomeError::Tampered(what),
         StoreFailure::Failed(what) => HomeError::Corrupted(path, what),
-    }
-}
-
-/// The users of this machine as principals.
-struct Users {
-    account: String,
-    owner: u32,
-    names: RwLock<HashMap<u32, String>>,
-}
-
-impl Users {
-    fn new(account: &str, owner: u32) -> Self {
-        Self { account: account.to_owned(), owner, names: RwLock::default() }
-    }
-
-    /// A user's name; one without a name is called by number. Asked once for each user.
-    fn name(&self, uid: u32) -> String {
-        if let Some(name) = self.names.read().get(&uid) {
-            return name.clone();
-        }
-        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
-        let name = user.ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-        self.names.write().insert(uid, name.clone());
-        name
-    }
-}
-
-impl Principals for Users {
-    fn caller(&self, uid: u32, pid: u32, via: Via) -> Caller {
-        let user = self.name(uid);
-        let resource = if uid == 0 || uid == self.owner { "root".to_owned() } else { format!("user/{user}") };
-        Caller { principal: format!("arn:aws:iam::{}:{resource}", self.account), uid, pid, user, via }
-    }
-}
-
-/// Authenticates the records of volumes with a sub-key of the root key.
-struct VolumeKey {
-    key: MacKey,
-    home: String,
-}
-
-impl Authenticator for VolumeKey {
-    fn mac(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
-        self.key.sign(&[&(purpose.len() as u64).to_be_bytes(), purpose.as_bytes(), message])
-    }
-
-    fn identity(&self) -> String {
-        self.home.clone()
     }
 }

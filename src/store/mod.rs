@@ -20,6 +20,7 @@ mod credentials;
 mod database;
 pub mod error;
 pub mod home;
+mod identity;
 mod keyfile;
 mod ledger;
 mod migrations;
