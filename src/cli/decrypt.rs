@@ -33,8 +33,8 @@ use output::Output;
 /// How audit records name this command.
 const NAME: &str = "kmsfs decrypt";
 /// How often a file that changes is read, and how long to wait in between.
-const ATTEMPTS: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(200);
+pub const ATTEMPTS: u32 = 5;
+pub const PAUSE: Duration = Duration::from_millis(200);
 
 const HELP: &str = "\
 OUT is written beside its name and gets it when all of it is on disk, with mode 0600; holes stay holes. An OUT that exists is \

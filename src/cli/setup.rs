@@ -28,10 +28,10 @@ pub struct Setup {
     #[arg(long)]
     no_recovery_code: bool,
     /// The account in the keys' ARNs: 12 digits
-    #[arg(long, default_value = "000000000000")]
+    #[arg(long, default_value = SetupOptions::ACCOUNT)]
     account: String,
     /// The region in the keys' ARNs
-    #[arg(long, default_value = "us-east-1")]
+    #[arg(long, default_value = SetupOptions::REGION)]
     region: String,
     /// A clock that can be moved by hand, for lessons and tests
     #[arg(long)]

@@ -303,3 +303,25 @@ pub struct Tombstone {
     /// When it was destroyed.
     pub deleted: Timestamp,
 }
+
+#[cfg(test)]
+impl KeyRecord {
+    /// A key of a customer as it is made where nothing is said of it, for tests: symmetric, and enabled.
+    pub fn of_test(id: KeyId) -> Self {
+        Self {
+            id,
+            state: KeyState::Enabled,
+            origin: Origin::AwsKms,
+            spec: KeySpec::SymmetricDefault,
+            usage: KeyUsage::EncryptDecrypt,
+            description: String::new(),
+            created: Timestamp::from_millis(0),
+            deletion_date: None,
+            manager: KeyManager::Customer,
+            rotation: None,
+            policy: None,
+            role: None,
+            pending_window_days: None,
+        }
+    }
+}

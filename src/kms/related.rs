@@ -108,7 +108,7 @@ mod tests {
     use crate::kms::clock_guard::{ClockRecord, Times};
     use crate::kms::id::Namespace;
     use crate::kms::import::TokenKey;
-    use crate::kms::key::{KeyManager, KeyRecord, MaterialRecord, RotationSchedule, Tombstone};
+    use crate::kms::key::{KeyRecord, MaterialRecord, RotationSchedule, Tombstone};
     use crate::kms::material::Sealer;
     use crate::kms::spec::{KeySpec, KeyUsage};
     use crate::kms::state::{KeyState, Origin};
@@ -127,21 +127,7 @@ mod tests {
     }
 
     fn record(id: KeyId, role: RegionRole) -> KeyRecord {
-        KeyRecord {
-            id,
-            state: KeyState::Enabled,
-            origin: Origin::AwsKms,
-            spec: KeySpec::SymmetricDefault,
-            usage: KeyUsage::EncryptDecrypt,
-            description: String::new(),
-            created: Timestamp::from_millis(0),
-            deletion_date: None,
-            manager: KeyManager::Customer,
-            rotation: None,
-            policy: None,
-            role: Some(role),
-            pending_window_days: None,
-        }
+        KeyRecord { role: Some(role), ..KeyRecord::of_test(id) }
     }
 
     fn ring(region: &str, keys: &[KeyRecord]) -> Keyring {

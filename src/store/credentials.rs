@@ -224,13 +224,7 @@ mod tests {
     #[test]
     fn a_home_has_so_many_credentials_and_no_more() {
         let temp = tempfile::tempdir().unwrap();
-        let options = SetupOptions {
-            slots: vec![NewSlot::KeyFile(temp.path().join("key-file"))],
-            account: "000000000000".to_owned(),
-            region: "us-east-1".to_owned(),
-            simulated_clock: false,
-            legacy_wrapping: false,
-        };
+        let options = SetupOptions::new(vec![NewSlot::KeyFile(temp.path().join("key-file"))]);
         let home = Home::setup(&temp.path().join("home"), &options).unwrap();
         let one = |_| Change::PutCredential(record(AccessKeyId::random(), vec![0; SEALED_LEN]));
         home.store().update(&mut |_| Ok((1..CREDENTIALS_MAX).map(one).collect())).unwrap();

@@ -12,10 +12,9 @@ use super::identity::{Users, VolumeKey};
 use super::regions::Regions;
 use super::reserve::Reserve;
 use super::root::RootKey;
-use super::slots::NewSlot;
 use super::sqlite::SqliteStore;
 use super::unlock::{self, Key, KeyFiles};
-use super::{HomeError, database, migrations, place, records, setup, tables};
+use super::{HomeError, SetupOptions, database, migrations, place, records, setup, tables};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::datakey::{Authenticator, DataKeys};
 use crate::kms::alarm::AlarmSink;
@@ -27,21 +26,6 @@ use crate::kms::{Caller, Kms, KmsError, StateObserver, Via};
 
 /// The directory of control sockets in a home.
 pub const RUN_DIR: &str = "run";
-
-/// How a home is made.
-#[derive(Debug, Clone)]
-pub struct SetupOptions {
-    /// What unlocks it; at least one.
-    pub slots: Vec<NewSlot>,
-    /// The account in the ARNs: 12 digits.
-    pub account: String,
-    /// The region in the ARNs.
-    pub region: String,
-    /// Whether its clock can be moved by hand (rule T-1).
-    pub simulated_clock: bool,
-    /// Whether it takes key material wrapped with `RSAES_PKCS1_V1_5` (rule IMP-2).
-    pub legacy_wrapping: bool,
-}
 
 /// An open, unlocked home.
 pub struct Home {

@@ -41,7 +41,8 @@ pub mod unlock;
 pub use alarms::AlarmError;
 pub use credentials::{Credential, CredentialError, SecretAccessKey};
 pub use error::HomeError;
-pub use home::{Home, SetupOptions};
+pub use home::Home;
+pub use setup::SetupOptions;
 pub use slots::NewSlot;
 #[doc(hidden)]
 pub use tables::{StoredRow, build};

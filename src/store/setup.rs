@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use zeroize::Zeroizing;
 
-use super::home::{RUN_DIR, SetupOptions};
+use super::home::RUN_DIR;
 use super::keyfile::Claim;
 use super::root::RootKey;
 use super::rows::{Row, Table, meta_row};
@@ -20,6 +20,34 @@ use crate::crypto::rng;
 use crate::kms::audit::Scene;
 use crate::kms::clock_guard::{Anchor, Reading};
 use crate::kms::id::is_region;
+
+/// How a home is made.
+#[derive(Debug, Clone)]
+pub struct SetupOptions {
+    /// What unlocks it; at least one.
+    pub slots: Vec<NewSlot>,
+    /// The account in the ARNs: 12 digits.
+    pub account: String,
+    /// The region in the ARNs.
+    pub region: String,
+    /// Whether its clock can be moved by hand (rule T-1).
+    pub simulated_clock: bool,
+    /// Whether it takes key material wrapped with `RSAES_PKCS1_V1_5` (rule IMP-2).
+    pub legacy_wrapping: bool,
+}
+
+impl SetupOptions {
+    /// The account where nobody names one.
+    pub const ACCOUNT: &str = "000000000000";
+    /// The region where nobody names one.
+    pub const REGION: &str = "us-east-1";
+
+    /// A home as it is made where nothing is said but what unlocks it.
+    pub fn new(slots: Vec<NewSlot>) -> Self {
+        let (account, region) = (Self::ACCOUNT.to_owned(), Self::REGION.to_owned());
+        Self { slots, account, region, simulated_clock: false, legacy_wrapping: false }
+    }
+}
 
 /// Makes a home in `dir`; its root key, with which it can be opened at once.
 ///

@@ -19,13 +19,7 @@ fn home_made_at(fixture: &Fixture, now: Timestamp) -> Home {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
     clock.advance(SystemClock.uptime());
     clock.set(now);
-    let options = SetupOptions {
-        slots: vec![NewSlot::KeyFile(fixture.path("key-file"))],
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        simulated_clock: false,
-        legacy_wrapping: false,
-    };
+    let options = SetupOptions::new(vec![NewSlot::KeyFile(fixture.path("key-file"))]);
     Home::setup_with_clock(&fixture.path("home"), &options, clock).unwrap()
 }
 

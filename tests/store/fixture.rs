@@ -55,11 +55,8 @@ impl Fixture {
 
     pub fn setup(&self) -> Result<Home, HomeError> {
         let options = SetupOptions {
-            slots: vec![NewSlot::KeyFile(self.path("key-file"))],
-            account: "000000000000".to_owned(),
-            region: "us-east-1".to_owned(),
             simulated_clock: true,
-            legacy_wrapping: false,
+            ..SetupOptions::new(vec![NewSlot::KeyFile(self.path("key-file"))])
         };
         Home::setup(&self.home(), &options)
     }

@@ -194,13 +194,7 @@ fn a_setup_that_fails_takes_no_key_file_that_another_sealed_its_home_for() {
         // The name of a link that leads nowhere cannot be taken, which shows when all else is done.
         symlink("nowhere", temp.path().join("link")).unwrap();
         let setup = |home: &str| {
-            let options = SetupOptions {
-                slots: vec![NewSlot::KeyFile(temp.path().join("key-file"))],
-                account: "000000000000".to_owned(),
-                region: "us-east-1".to_owned(),
-                simulated_clock: false,
-                legacy_wrapping: false,
-            };
+            let options = SetupOptions::new(vec![NewSlot::KeyFile(temp.path().join("key-file"))]);
             Home::setup(&temp.path().join(home), &options).map(drop)
         };
         thread::scope(|scope| {
@@ -216,13 +210,7 @@ fn a_setup_that_fails_takes_no_key_file_that_another_sealed_its_home_for() {
 #[test]
 fn a_setup_that_fails_leaves_nothing_and_takes_no_key_file_that_was_there() {
     let temp = tempfile::tempdir().unwrap();
-    let options = |key_file: PathBuf| SetupOptions {
-        slots: vec![NewSlot::KeyFile(key_file)],
-        account: "000000000000".to_owned(),
-        region: "us-east-1".to_owned(),
-        simulated_clock: false,
-        legacy_wrapping: false,
-    };
+    let options = |key_file: PathBuf| SetupOptions::new(vec![NewSlot::KeyFile(key_file)]);
     let left = || {
         let mut names: Vec<_> =
             fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -263,13 +251,7 @@ fn a_home_named_by_a_link_or_a_dot_is_made_where_it_points() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("real")).unwrap();
     symlink(temp.path().join("real"), temp.path().join("link")).unwrap();
-    let options = SetupOptions {
-        slots: vec![NewSlot::KeyFile(temp.path().join("key-file"))],
-        account: "000000000000".to_owned(),
-        region: "us-east-1".to_owned(),
-        simulated_clock: false,
-        legacy_wrapping: false,
-    };
+    let options = SetupOptions::new(vec![NewSlot::KeyFile(temp.path().join("key-file"))]);
     let home = Home::setup(&temp.path().join("link"), &options).unwrap();
     assert_eq!(home.dir(), temp.path().canonicalize().unwrap().join("real"));
     fs::create_dir(temp.path().join("dot")).unwrap();

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::{open, within};
+use crate::cli::decrypt::{ATTEMPTS, PAUSE};
 use crate::cli::error::one_line;
 use crate::datakey::{Authenticator, DataKeyError};
 use crate::fs::FsError;
@@ -21,10 +21,6 @@ use crate::fs::file::{FileError, Finding, Part};
 use crate::fs::offline::Offline;
 use crate::volume::dirty::DirtyList;
 use crate::volume::{Volume, VolumeError, records, walk};
-
-/// How often a file that changes is looked at, and how long to wait in between.
-const ATTEMPTS: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of something that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,11 +6,10 @@ use std::fs;
 use super::*;
 use crate::clock::Timestamp;
 use crate::kms::id::{KeyId, KeyScope, MaterialId};
-use crate::kms::key::{KeyManager, KeyRecord, MaterialRecord, RotationKind, Tombstone};
+use crate::kms::key::{KeyRecord, MaterialRecord, RotationKind, Tombstone};
 use crate::kms::material::SealedMaterial;
 use crate::kms::ring::Change;
-use crate::kms::spec::{KeySpec, KeyUsage};
-use crate::kms::state::{KeyState, Origin};
+use crate::kms::state::KeyState;
 use crate::store::root::RootKey;
 use crate::store::slot::SlotSecret;
 use crate::store::{Home, NewSlot, SetupOptions, keyfile};
@@ -19,13 +18,7 @@ const SEALED_LEN: usize = 60;
 
 /// The store of a fresh home.
 fn store(dir: &Path) -> SqliteStore {
-    let options = SetupOptions {
-        slots: vec![NewSlot::KeyFile(dir.join("key"))],
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        simulated_clock: false,
-        legacy_wrapping: false,
-    };
+    let options = SetupOptions::new(vec![NewSlot::KeyFile(dir.join("key"))]);
     drop(Home::setup(&dir.join("home"), &options).unwrap());
     another(dir)
 }
@@ -55,21 +48,7 @@ fn bytes<const N: usize>(state: &mut u64) -> [u8; N] {
 }
 
 fn key(state: &mut u64) -> KeyRecord {
-    KeyRecord {
-        id: KeyId::from_bytes(KeyScope::SingleRegion, bytes(state)),
-        state: KeyState::Enabled,
-        origin: Origin::AwsKms,
-        spec: KeySpec::SymmetricDefault,
-        usage: KeyUsage::EncryptDecrypt,
-        description: String::new(),
-        created: Timestamp::from_millis(0),
-        deletion_date: None,
-        manager: KeyManager::Customer,
-        rotation: None,
-        policy: None,
-        role: None,
-        pending_window_days: None,
-    }
+    KeyRecord::of_test(KeyId::from_bytes(KeyScope::SingleRegion, bytes(state)))
 }
 
 fn material(state: &mut u64, key: KeyId, version: u32) -> MaterialRecord {
