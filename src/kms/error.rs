@@ -5,107 +5,90 @@
 
 use std::fmt;
 
-/// An error of AWS KMS (service model `kms/2014-11-01`), by its name on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AwsError {
-    /// The principal may not do this, or the ciphertext names a key that it cannot see.
-    AccessDenied,
-    /// The name is taken.
-    AlreadyExists,
-    /// Something else is going on with this key.
-    Conflict,
-    /// No custom key store of that id is known.
-    CustomKeyStoreNotFound,
-    /// The key is disabled.
-    Disabled,
-    /// A dry run would have succeeded.
-    DryRunOperation,
-    /// An import token whose time is over.
-    ExpiredImportToken,
-    /// The key in the request is not the one that made the ciphertext.
-    IncorrectKey,
-    /// Key material that is not the one that was imported before, or not of the right length.
-    IncorrectKeyMaterial,
-    /// An alias name that cannot be.
-    InvalidAliasName,
-    /// An ARN that cannot be.
-    InvalidArn,
-    /// A text that can be no grant's id.
-    InvalidGrantId,
-    /// A text that can be no grant's token.
-    InvalidGrantToken,
-    /// A ciphertext that does not open. It never says why.
-    InvalidCiphertext,
-    /// An import token of another key, or no import token at all.
-    InvalidImportToken,
-    /// The key's usage does not fit the operation.
-    InvalidKeyUsage,
-    /// A message authentication code that is not that of the message.
-    InvalidMac,
-    /// A page marker that this service did not give out.
-    InvalidMarker,
-    /// The service itself failed.
-    Internal,
-    /// The key's state does not permit the operation.
-    InvalidState,
-    /// A signature that is not one of the message.
-    InvalidSignature,
-    /// A quota is used up.
-    LimitExceeded,
-    /// A key policy that cannot be obeyed, or that would lock out who puts it.
-    MalformedPolicyDocument,
-    /// The name is reserved.
-    NotAuthorized,
-    /// No such key, or no such alias.
-    NotFound,
-    /// The request is not of the right shape.
-    Serialization,
-    /// Tags that cannot be given.
-    Tag,
-    /// An operation of that name does not exist.
-    UnknownOperation,
-    /// The key, or this version, does not support the operation.
-    UnsupportedOperation,
-    /// A value is out of its range.
-    Validation,
+/// Declares [`AwsError`] together with its names, so that the three lists cannot drift apart.
+macro_rules! errors {
+    ($($(#[$doc:meta])* $variant:ident: $name:literal,)*) => {
+        /// An error of AWS KMS (service model `kms/2014-11-01`), by its name on the wire.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum AwsError {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl AwsError {
+            /// Every error, in the order of their names here.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire, as in `__type`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl AwsError {
-    /// The name on the wire, as in `__type`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AccessDenied => "AccessDeniedException",
-            Self::AlreadyExists => "AlreadyExistsException",
-            Self::Conflict => "ConflictException",
-            Self::CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException",
-            Self::Disabled => "DisabledException",
-            Self::DryRunOperation => "DryRunOperationException",
-            Self::ExpiredImportToken => "ExpiredImportTokenException",
-            Self::IncorrectKey => "IncorrectKeyException",
-            Self::IncorrectKeyMaterial => "IncorrectKeyMaterialException",
-            Self::InvalidAliasName => "InvalidAliasNameException",
-            Self::InvalidArn => "InvalidArnException",
-            Self::InvalidGrantId => "InvalidGrantIdException",
-            Self::InvalidGrantToken => "InvalidGrantTokenException",
-            Self::InvalidCiphertext => "InvalidCiphertextException",
-            Self::InvalidImportToken => "InvalidImportTokenException",
-            Self::InvalidKeyUsage => "InvalidKeyUsageException",
-            Self::InvalidMac => "KMSInvalidMacException",
-            Self::InvalidMarker => "InvalidMarkerException",
-            Self::Internal => "KMSInternalException",
-            Self::InvalidState => "KMSInvalidStateException",
-            Self::InvalidSignature => "KMSInvalidSignatureException",
-            Self::LimitExceeded => "LimitExceededException",
-            Self::MalformedPolicyDocument => "MalformedPolicyDocumentException",
-            Self::NotAuthorized => "NotAuthorizedException",
-            Self::NotFound => "NotFoundException",
-            Self::Serialization => "SerializationException",
-            Self::Tag => "TagException",
-            Self::UnknownOperation => "UnknownOperationException",
-            Self::UnsupportedOperation => "UnsupportedOperationException",
-            Self::Validation => "ValidationException",
-        }
-    }
+errors! {
+    /// The principal may not do this, or the ciphertext names a key that it cannot see.
+    AccessDenied: "AccessDeniedException",
+    /// The name is taken.
+    AlreadyExists: "AlreadyExistsException",
+    /// Something else is going on with this key.
+    Conflict: "ConflictException",
+    /// No custom key store of that id is known.
+    CustomKeyStoreNotFound: "CustomKeyStoreNotFoundException",
+    /// The key is disabled.
+    Disabled: "DisabledException",
+    /// A dry run would have succeeded.
+    DryRunOperation: "DryRunOperationException",
+    /// An import token whose time is over.
+    ExpiredImportToken: "ExpiredImportTokenException",
+    /// The key in the request is not the one that made the ciphertext.
+    IncorrectKey: "IncorrectKeyException",
+    /// Key material that is not the one that was imported before, or not of the right length.
+    IncorrectKeyMaterial: "IncorrectKeyMaterialException",
+    /// An alias name that cannot be.
+    InvalidAliasName: "InvalidAliasNameException",
+    /// An ARN that cannot be.
+    InvalidArn: "InvalidArnException",
+    /// A text that can be no grant's id.
+    InvalidGrantId: "InvalidGrantIdException",
+    /// A text that can be no grant's token.
+    InvalidGrantToken: "InvalidGrantTokenException",
+    /// A ciphertext that does not open. It never says why.
+    InvalidCiphertext: "InvalidCiphertextException",
+    /// An import token of another key, or no import token at all.
+    InvalidImportToken: "InvalidImportTokenException",
+    /// The key's usage does not fit the operation.
+    InvalidKeyUsage: "InvalidKeyUsageException",
+    /// A message authentication code that is not that of the message.
+    InvalidMac: "KMSInvalidMacException",
+    /// A page marker that this service did not give out.
+    InvalidMarker: "InvalidMarkerException",
+    /// The service itself failed.
+    Internal: "KMSInternalException",
+    /// The key's state does not permit the operation.
+    InvalidState: "KMSInvalidStateException",
+    /// A signature that is not one of the message.
+    InvalidSignature: "KMSInvalidSignatureException",
+    /// A quota is used up.
+    LimitExceeded: "LimitExceededException",
+    /// A key policy that cannot be obeyed, or that would lock out who puts it.
+    MalformedPolicyDocument: "MalformedPolicyDocumentException",
+    /// The name is reserved.
+    NotAuthorized: "NotAuthorizedException",
+    /// No such key, or no such alias.
+    NotFound: "NotFoundException",
+    /// The request is not of the right shape.
+    Serialization: "SerializationException",
+    /// Tags that cannot be given.
+    Tag: "TagException",
+    /// An operation of that name does not exist.
+    UnknownOperation: "UnknownOperationException",
+    /// The key, or this version, does not support the operation.
+    UnsupportedOperation: "UnsupportedOperationException",
+    /// A value is out of its range.
+    Validation: "ValidationException",
 }
 
 /// What lies behind a failure, for those who must tell a refusal from a broken machine.

@@ -8,6 +8,7 @@ use crate::cli::exit;
 use crate::cli::similar::with_nearest;
 use crate::cli::words::span;
 use crate::clock::Timestamp;
+use crate::kms::AwsError;
 use crate::kms::audit::event_names;
 use crate::kms::ring::Keyring;
 use crate::store::Home;
@@ -56,7 +57,8 @@ pub struct Filter {
     until: Option<String>,
     user: Option<String>,
     path: Option<String>,
-    error: Option<String>,
+    /// A name, or none for every error.
+    error: Option<Option<&'static str>>,
 }
 
 impl Filter {
@@ -74,7 +76,7 @@ impl Filter {
             until: time(search.until)?,
             user: search.user,
             path: search.path.map(|path| path.trim_matches('/').to_owned()),
-            error: search.error,
+            error: search.error.map(|error| error_of(&error)).transpose()?,
         })
     }
 
@@ -99,8 +101,8 @@ impl Filter {
                 !found.is_empty()
                     && rest.is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'))
             })
-            && fits(&self.error, &|error| match record["errorCode"].as_str() {
-                Some(found) => error == ANY || found.eq_ignore_ascii_case(error),
+            && self.error.is_none_or(|error| match record["errorCode"].as_str() {
+                Some(found) => error.is_none_or(|error| found == error),
                 None => false,
             })
     }
@@ -116,6 +118,23 @@ pub fn event_of(given: &str) -> Result<&'static str> {
             event_names(),
         ))
     })
+}
+
+/// The error of that name, in upper or lower case; none where any is meant.
+fn error_of(given: &str) -> Result<Option<&'static str>> {
+    let names = || AwsError::ALL.iter().map(|error| error.name());
+    match names().find(|name| name.eq_ignore_ascii_case(given)) {
+        Some(name) => Ok(Some(name)),
+        None if given == ANY => Ok(None),
+        None => {
+            let hint = "kmsfs audit search --error shows all that was refused, with the name of the error";
+            Err(CliError::new(exit::USAGE, format!("{given:?} is no name of an error")).hint(with_nearest(
+                hint,
+                given,
+                names(),
+            )))
+        }
+    }
 }
 
 /// The id that a name stands for now; what is no name of a key may be that of one that was destroyed.
