@@ -170,7 +170,7 @@ fn a_directory_that_is_no_volume() {
     fixture.fails(&["inspect", "plain/file"], 7, &["plain/file", "no kmsfs volume"]);
     fixture.fails(&["inspect", "missing"], 1, &["missing"]);
     fixture.fails(&["umount", "plain"], 8, &["plain"]);
-    fixture.fails(&["umount", "missing"], 1, &["missing"]);
+    fixture.fails(&["umount", "missing"], 8, &["missing"]);
 }
 
 #[test]

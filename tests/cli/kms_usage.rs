@@ -99,13 +99,14 @@ fn every_operation_has_the_flags_of_aws_and_names_those_it_misses() {
 #[test]
 fn what_is_no_operation_is_named() {
     let fixture = Fixture::new();
-    for (operation, why) in [
-        ("create-kye", "not known"),
-        ("CreateKey", "not known"),
-        ("encapsulate", "not supported by this version"),
+    for (operation, why, meant) in [
+        ("create-kye", "not known", "; did you mean create-key?"),
+        ("CreateKey", "not known", "; did you mean create-key?"),
+        ("make-one", "not known", ""),
+        ("encapsulate", "not supported by this version", ""),
     ] {
         let hint = fixture.fails(&["kms", operation], 252, &[operation, why]);
-        assert_eq!(hint, "kmsfs kms help");
+        assert_eq!(hint, format!("kmsfs kms help{meant}"));
     }
     fixture.fails(&["kms"], 252, &["no operation"]);
     fixture.fails(&["kms", "--region", "us-east-1"], 252, &["no operation"]);

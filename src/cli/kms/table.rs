@@ -83,7 +83,8 @@ pub fn find(name: &str) -> Result<&'static Command, Usage> {
         true => format!("kms: the operation {name} is not supported by this version"),
         false => format!("kms: the operation {name:?} is not known"),
     };
-    Err(Usage::new(what, with_nearest("kmsfs kms help", name, COMMANDS.iter().map(|command| command.name))))
+    let known = COMMANDS.iter().map(|command| command.name).filter(|_| !is_aws);
+    Err(Usage::new(what, with_nearest("kmsfs kms help", name, known)))
 }
 
 /// What `kmsfs kms help` says.
