@@ -55,6 +55,17 @@ impl CliError {
         Self::of_system(exit::FAILURE, path, error)
     }
 
+    /// An operating system's error with a path in the home.
+    pub fn of_home(path: &Path, error: &io::Error) -> Self {
+        let failed = Self::of_system(exit::HOME, path, error);
+        match error.kind() {
+            io::ErrorKind::NotADirectory => {
+                failed.hint(format!("mv {} away: the directory is made anew", word(path)))
+            }
+            _ => failed,
+        }
+    }
+
     /// An operating system's error with a path, and an exit code of its own.
     pub(super) fn of_system(code: Code, path: &Path, error: &io::Error) -> Self {
         Self::new(code, format!("{}: {error}", path.display())).hint(remedy(path, error))

@@ -99,7 +99,7 @@ fn of_known(home: &Home, arn: &KeyArn) -> Result<Report> {
 }
 
 fn of_tasks(home: &Home, arn: &KeyArn, tasks: Vec<Task>, absent: Vec<Absent>) -> Result<Report> {
-    let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
+    let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::of_home(home.run_dir(), &error))?;
     let open_in = |of: &dyn Fn(&MountStatus) -> bool| -> usize {
         let mounts = mounts.iter().filter(|mount| of(mount));
         mounts.filter_map(|mount| mount.open_by_key.get(arn.as_str())).sum()

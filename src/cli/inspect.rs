@@ -95,7 +95,7 @@ fn inspect(home: &Home, given: &Path) -> Result<Report> {
 /// The ciphertext of a path in a mount; any other path is taken as it is.
 pub(super) fn ciphertext_of(home: &Home, given: &Path) -> Result<PathBuf> {
     let path = std::fs::canonicalize(given).map_err(|error| CliError::io(given, &error))?;
-    let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
+    let mounts = watch::mounts(home.run_dir()).map_err(|error| CliError::of_home(home.run_dir(), &error))?;
     let within =
         mounts.iter().find_map(|mount| Some(mount.dir.join(path.strip_prefix(&mount.mountpoint).ok()?)));
     Ok(within.unwrap_or(path))

@@ -21,7 +21,7 @@ pub struct Status {
 impl Status {
     pub fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let run_dir = home::run_dir(given)?;
-        let mut mounts = watch::mounts(&run_dir).map_err(|error| CliError::io(&run_dir, &error))?;
+        let mut mounts = watch::mounts(&run_dir).map_err(|error| CliError::of_home(&run_dir, &error))?;
         mounts.sort_by(|one, other| one.mountpoint.cmp(&other.mountpoint));
         if self.json {
             print_json(&mounts)?;

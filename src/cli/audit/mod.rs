@@ -256,5 +256,5 @@ impl Rotate {
 }
 
 fn failed(home: &Home, error: &std::io::Error) -> CliError {
-    CliError::io(&home.dir().join(crate::store::audit::FILE_NAME), error)
+    CliError::of_home(&home.dir().join(crate::store::audit::FILE_NAME), error)
 }

@@ -33,7 +33,8 @@ impl Door {
     /// Finds the mount of a volume, or takes its lock.
     pub fn open(home: &Home, task: &Task, kind: Kind) -> Result<Self> {
         let volume = &task.volume;
-        let mounts = watch::sockets(home.run_dir()).map_err(|error| CliError::io(home.run_dir(), &error))?;
+        let mounts =
+            watch::sockets(home.run_dir()).map_err(|error| CliError::of_home(home.run_dir(), &error))?;
         let ours = mounts.into_iter().filter(|mount| mount.status.volume_id == volume.id());
         let (readers, writers): (Vec<_>, Vec<_>) = ours.partition(|mount| mount.status.read_only);
         if let (Kind::Reencrypt, Some(reader)) = (kind, readers.first()) {
