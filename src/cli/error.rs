@@ -337,7 +337,7 @@ pub fn of_file(path: &Path, error: &FileError) -> CliError {
     }
 }
 
-/// What stands in the way of a file that is opened without a mount; `path` is as it was given.
+/// What stands in the way of a file, or of a whole volume, that is opened without a mount; `path` is as it was given.
 pub fn of_open(path: &Path, error: FsError) -> CliError {
     match error {
         FsError::Key(DataKeyError::Inauthentic) => {
@@ -349,6 +349,7 @@ pub fn of_open(path: &Path, error: FsError) -> CliError {
         FsError::Key(error) => CliError::from(error).about(path),
         FsError::File { error, .. } => of_file(path, &error),
         FsError::Os(errno) => CliError::io(path, &errno.into()),
+        FsError::Volume(error) => error.into(),
         error => CliError::new(exit::FAILURE, format!("{}: {error}", path.display())),
     }
 }

@@ -17,7 +17,7 @@ use clap::Args;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::error::{CliError, Result};
+use super::error::{CliError, Result, of_open};
 use super::exit::{self, Code};
 use super::govern::{Progress, TICK};
 use super::targets::{Task, tasks};
@@ -191,10 +191,11 @@ impl Scrub {
 
 /// What a stopped `kmsfs reencrypt` left half done is ended first.
 fn finish_reencryption(home: &Home, volume: &Volume) -> Result<()> {
-    let volume = Volume::open(volume.path(), &*home.authenticator())?;
+    let path = volume.path();
+    let volume = Volume::open(path, &*home.authenticator())?;
     let fs = Filesystem::new(volume, home.data_keys_for(NAME), home.authenticator(), Options::default());
     let finished = fs.and_then(|fs| fs.finish_reencryption());
-    finished.map_err(|error| CliError::new(exit::FAILURE, error.to_string()))
+    finished.map_err(|error| of_open(path, error))
 }
 
 /// The right to change the volume's files.

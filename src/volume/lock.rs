@@ -14,7 +14,8 @@ use rustix::io::Errno;
 
 use super::{Volume, VolumeError};
 
-const LOCK: &str = "lock";
+/// The lock's name among the volume's records.
+pub const NAME: &str = "lock";
 /// How often the lock is asked for, and how long to wait in between.
 const ATTEMPTS: u32 = 5;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
@@ -40,7 +41,7 @@ impl WriterLock {
     /// # Errors
     /// As [`WriterLock::acquire`].
     pub fn acquire_as(volume: &Volume, what: &str) -> Result<Self, VolumeError> {
-        let path = volume.reserved().join(LOCK);
+        let path = volume.reserved().join(NAME);
         let io = |error| VolumeError::Io(path.clone(), error);
         let mut file = open(&path).map_err(io)?;
         if !lock(&file).map_err(io)? {
@@ -68,7 +69,7 @@ impl WriterLock {
     /// # Errors
     /// [`VolumeError::Io`].
     pub fn holder(volume: &Volume) -> Result<Option<String>, VolumeError> {
-        let path = volume.reserved().join(LOCK);
+        let path = volume.reserved().join(NAME);
         let io = |error| VolumeError::Io(path.clone(), error);
         let mut file = open(&path).map_err(io)?;
         let shared = FlockOperation::NonBlockingLockShared;
@@ -128,7 +129,7 @@ mod tests {
         let volume = Volume::init(&temp.path().join("v"), "alias/a", &TestHome::new()).unwrap();
         let other = temp.path().join("other");
         std::fs::write(&other, "another file").unwrap();
-        std::os::unix::fs::symlink(&other, volume.reserved().join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(&other, volume.reserved().join(NAME)).unwrap();
         assert!(WriterLock::acquire_as(&volume, "trying").is_err());
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "another file");
     }
@@ -151,7 +152,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let volume = Volume::init(&temp.path().join("v"), "alias/a", &TestHome::new()).unwrap();
         assert_eq!(WriterLock::holder(&volume).unwrap(), None);
-        let asking = open(&volume.reserved().join(LOCK)).unwrap();
+        let asking = open(&volume.reserved().join(NAME)).unwrap();
         rustix::fs::flock(&asking, FlockOperation::NonBlockingLockShared).unwrap();
         let asked = std::thread::spawn(move || {
             std::thread::sleep(PAUSE / 2);

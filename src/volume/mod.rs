@@ -173,6 +173,10 @@ fn read_config(dir: &Path) -> Result<Vec<u8>, VolumeError> {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             return Err(VolumeError::Tampered(format!("{}: {error}", path.display())));
         }
+        // Who is told that it is no volume looks no further for its files.
+        Err(_) if !path.exists() && dir.join(RESERVED).join(lock::NAME).exists() => {
+            return Err(VolumeError::Tampered(format!("{} is missing", path.display())));
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(VolumeError::NotAVolume(dir.to_owned()));
         }

@@ -1,6 +1,6 @@
 //! Who changes the files of a volume: the mount that writes to it, or this process, which then holds the volume's lock.
 
-use crate::cli::error::{CliError, Result};
+use crate::cli::error::{CliError, Result, of_open};
 use crate::cli::exit;
 use crate::cli::shell::word;
 use crate::cli::targets::Task;
@@ -56,12 +56,13 @@ impl Door {
             let error = CliError::from(error);
             if is_held { error.hint("repeat the command when that has ended") } else { error }
         })?;
-        let volume = Volume::open(volume.path(), &*home.authenticator())?;
+        let path = volume.path();
+        let volume = Volume::open(path, &*home.authenticator())?;
         let keys = home.data_keys_for(kind.command());
         let opened = Filesystem::new(volume, keys, home.authenticator(), Options::default());
         // What was left half done is ended first, as by a mount.
         let opened = opened.and_then(|fs| fs.recover(caller()).map(|()| fs));
-        let fs = opened.map_err(|error| CliError::new(exit::FAILURE, error.to_string()))?;
+        let fs = opened.map_err(|error| of_open(path, error))?;
         Ok(Way::Own { fs: Box::new(fs), _lock: lock })
     }
 
