@@ -139,7 +139,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let volume = Volume::init(&temp.path().join("v"), "alias/a", &TestHome::new()).unwrap();
         let lock = WriterLock::acquire_as(&volume, "trying").unwrap();
-        std::fs::remove_file(volume.reserved().join(LOCK)).unwrap();
+        std::fs::remove_file(volume.reserved().join(NAME)).unwrap();
         assert!(matches!(WriterLock::acquire_as(&volume, "too"), Err(VolumeError::Locked { .. })));
         assert!(WriterLock::holder(&volume).unwrap().is_some());
         drop(lock);
