@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use super::backing::FdBacking;
+use super::defaults::Defaults;
 use super::errno::{FsError, Result};
 use super::file::CryptFile;
 use super::handle::FileHandle;
@@ -143,7 +144,13 @@ impl Filesystem {
         self.may_make(parent, name)?;
         let parent = self.table.find(parent)?;
         let dir = parent.directory()?;
-        let default_key = self.defaults(&parent)?.stored_key;
+        let Defaults { stored_key: default_key, has_acl, .. } = self.defaults(&parent)?;
+        if let Some(value) = &default_key
+            && !has_acl
+            && self.make_with_key(&parent, name, mode, caller, value)?
+        {
+            return self.entry(&parent, name);
+        }
         rustix::fs::mkdirat(&*dir, name, Mode::from_raw_mode(mode))?;
         let finish = || {
             let made =
@@ -160,6 +167,38 @@ impl Filesystem {
             return Err(error);
         }
         self.entry(&parent, name)
+    }
+
+    /// Makes a directory that has its default key before it has its name: a kill in between would leave one whose files are encrypted
+    /// under another key. False where it has to be made in its place: its group is inherited there, or it cannot be moved there.
+    fn make_with_key(
+        &self,
+        parent: &Arc<Inode>,
+        name: &OsStr,
+        mode: u32,
+        caller: Caller,
+        key: &[u8],
+    ) -> Result<bool> {
+        if Mode::from_raw_mode(parent.stat()?.st_mode).contains(Mode::SGID) {
+            return Ok(false);
+        }
+        let (waiting, unnamed) = (self.waiting_place()?, FileId::random().to_string());
+        rustix::fs::mkdirat(&waiting, &unnamed, Mode::from_raw_mode(mode))?;
+        let finish = || {
+            let flags = super::inode::DIRECTORY | OFlags::NOFOLLOW;
+            let made = rustix::fs::openat(&waiting, &unnamed, flags, Mode::empty())?;
+            give_to(parent, &made, caller)?;
+            self.store_default_key(&made, key)?;
+            let (dir, flags) = (parent.directory()?, RenameFlags::NOREPLACE);
+            Ok::<_, FsError>(rustix::fs::renameat_with(&waiting, &unnamed, &*dir, name, flags)?)
+        };
+        let Err(error) = finish() else { return Ok(true) };
+        let _ = rustix::fs::unlinkat(&waiting, &unnamed, AtFlags::REMOVEDIR);
+        match error.errno() {
+            // Another filesystem, one without such renames, or a directory that its maker may not write to and so not move.
+            Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::ACCESS | Errno::PERM => Ok(false),
+            _ => Err(error),
+        }
     }
 
     /// Makes a node: a regular file, FIFO, socket or device.
@@ -264,17 +303,22 @@ impl Filesystem {
 
     /// As `unnamed_in`, for filesystems without `O_TMPFILE`: under a random name that the mount does not show.
     fn waiting(&self, mode: Mode) -> Result<Unnamed> {
+        let dir = self.waiting_place()?;
+        let name = OsString::from(FileId::random().to_string());
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&dir, &name, flags, mode)?;
+        Ok(Unnamed { fd: Arc::new(fd), waits_as: Some((dir, name)) })
+    }
+
+    /// Where what is being made waits for its name, and the mount does not show it.
+    fn waiting_place(&self) -> Result<OwnedFd> {
         let reserved =
             rustix::fs::openat(self.volume.dir(), RESERVED, super::inode::DIRECTORY, Mode::empty())?;
         match rustix::fs::mkdirat(&reserved, WAITING, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => (),
             Err(errno) => return Err(errno.into()),
         }
-        let dir = rustix::fs::openat(&reserved, WAITING, super::inode::DIRECTORY, Mode::empty())?;
-        let name = OsString::from(FileId::random().to_string());
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&dir, &name, flags, mode)?;
-        Ok(Unnamed { fd: Arc::new(fd), waits_as: Some((dir, name)) })
+        Ok(rustix::fs::openat(&reserved, WAITING, super::inode::DIRECTORY, Mode::empty())?)
     }
 }
 

@@ -18,6 +18,7 @@ use super::setattr::with_attributes_kept;
 use super::{Caller, Filesystem};
 use crate::datakey::Incident;
 use crate::envelope::FileId;
+use crate::volume::records::{self, Oddity};
 
 /// What became of a file that was found on the list of dirty files.
 enum Outcome {
@@ -43,6 +44,7 @@ impl Filesystem {
             return Ok(());
         }
         self.finish_reencryption()?;
+        self.remove_leftovers();
         let entries = self.dirty.entries();
         let (next, outcome) = (AtomicUsize::new(0), Mutex::new(Ok(())));
         // Each waits for the disk three times; what they wait for together costs the disk as much once.
@@ -58,6 +60,17 @@ impl Filesystem {
             }
         });
         outcome.into_inner()
+    }
+
+    /// Removes what was being made when the mount before was killed, and never got its name.
+    fn remove_leftovers(&self) {
+        let leftovers = records::oddities(&self.volume)
+            .map(|odd| odd.into_iter().filter(|odd| matches!(odd, Oddity::Leftover(_))).collect::<Vec<_>>());
+        let removed = leftovers
+            .and_then(|odd| odd.iter().try_for_each(|odd| records::remove_leftover(&self.volume, odd)));
+        if let Err(error) = removed {
+            log::warn!("what was left over stays: {error}");
+        }
     }
 
     fn recover_listed(&self, file_id: &FileId, path: &Path, caller: Caller) -> Result<()> {

@@ -26,7 +26,7 @@ const KNOWN: [&str; 7] = [CONFIG, "lock", "dirty", "dirty.new", WAITING, NEXT, R
 /// Something among a volume's records that should not be there.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Oddity {
-    /// A file that waits for its name and will never get it: whoever was making it was killed.
+    /// A file or directory that waits for its name and will never get it: whoever was making it was killed.
     Leftover(PathBuf),
     /// Nothing that kmsfs made.
     Unknown(PathBuf),
@@ -82,7 +82,11 @@ pub fn remove_leftover(volume: &Volume, odd: &Oddity) -> Result<(), VolumeError>
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let dir = walk::open(volume, dir, OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+            // A directory that was to get its default key before its name.
+            Err(Errno::ISDIR | Errno::PERM) => Ok(rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR)?),
+            removed => Ok(removed?),
+        }
     };
     remove().map_err(|error| VolumeError::Io(volume.path().join(path), error))
 }

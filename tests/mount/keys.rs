@@ -1,8 +1,10 @@
 //! Which key a file is under, and what the key's state permits.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::XattrFlags;
 
@@ -64,6 +66,51 @@ fn a_directorys_default_key_is_inherited_by_new_directories() {
     // A file keeps its key when it is renamed.
     fs::rename(dir.join("sub/f"), fixture.file("moved")).unwrap();
     assert!(fixture.inspect(&fixture.file("moved"))["key"].as_str().unwrap().ends_with(&other));
+}
+
+/// A kill in between would leave a directory whose files are encrypted under another key.
+#[test]
+fn a_new_directory_has_its_inherited_key_before_it_has_its_name() {
+    let fixture = Fixture::new();
+    fixture.new_key("alias/other");
+    let dir = fixture.file("d");
+    fs::create_dir(&dir).unwrap();
+    set_default_key(&dir, "alias/other").unwrap();
+    let (beneath, ended) = (fixture.dir().join("d"), AtomicBool::new(false));
+    let key_of = |path: &Path| rustix::fs::getxattr(path, "user.kmsfs.default-key", &mut [0; 256]);
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut seen = BTreeSet::new();
+            while !ended.load(Ordering::SeqCst) {
+                for entry in fs::read_dir(&beneath).unwrap() {
+                    let path = entry.unwrap().path();
+                    if seen.insert(path.clone()) && key_of(&path).is_err() {
+                        ended.store(true, Ordering::SeqCst);
+                        panic!("{} has a name and no key", path.display());
+                    }
+                }
+            }
+            seen.len()
+        });
+        for number in 0..3_000 {
+            if !ended.load(Ordering::SeqCst) {
+                fs::create_dir(dir.join(number.to_string())).unwrap();
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+        assert!(watching.join().unwrap() > 100);
+    });
+    assert_eq!(errno(fs::create_dir(dir.join("7"))), libc::EEXIST);
+    fs::DirBuilder::new().mode(0o1_750).create(dir.join("mode")).unwrap();
+    assert_eq!(fs::metadata(dir.join("mode")).unwrap().permissions().mode() & 0o7_777, 0o1_750);
+    let waiting = fixture.dir().join(".kmsfs/new");
+    assert_eq!(fs::read_dir(&waiting).unwrap().count(), 0);
+    // What a kill leaves there goes.
+    fs::create_dir(waiting.join("left")).unwrap();
+    fs::write(waiting.join("left too"), "x").unwrap();
+    fixture.umount();
+    fixture.mount(&[]);
+    assert_eq!(fs::read_dir(&waiting).unwrap().count(), 0);
 }
 
 #[test]
