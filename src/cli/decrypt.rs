@@ -5,7 +5,7 @@
 
 mod output;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -288,9 +288,4 @@ fn named(source: &Source, error: FileError) -> FsError {
 fn is_same(one: &OwnedFd, other: &File) -> io::Result<bool> {
     let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
-}
-
-/// The directory that a path lies in.
-fn parent_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| *parent != OsStr::new("")).unwrap_or(Path::new("."))
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags};
 use zeroize::Zeroizing;
 
-use super::{HomeError, place};
-use crate::crypto::{KEY_LEN, Secret, rng};
+use super::HomeError;
+use super::new_file::NewFile;
+use crate::crypto::{KEY_LEN, Secret};
 
 /// The least bytes of a key file that somebody else made.
 const LEN_MIN: usize = 16;
@@ -67,19 +68,11 @@ impl Claim {
 
 /// Makes a key file of random bytes, mode 0600, locked. It gets its name when it is whole, and is on disk when this returns.
 fn make(path: &Path) -> io::Result<File> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let waiting = parent.join(format!(".key-file-{:016x}.new", u64::from_be_bytes(rng::bytes())));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&waiting)?;
-    let mut write = || {
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-        file.write_all(Secret::<KEY_LEN>::random().expose())?;
-        file.sync_all()?;
-        place::name(&waiting, path)?;
-        File::open(parent)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&waiting);
-    })?;
+    let (mut file, mut new) = NewFile::make(path, false)?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    file.write_all(Secret::<KEY_LEN>::random().expose())?;
+    file.sync_all()?;
+    new.name(&file)?;
     Ok(file)
 }
 

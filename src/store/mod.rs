@@ -24,6 +24,7 @@ mod identity;
 mod keyfile;
 mod ledger;
 mod migrations;
+pub mod new_file;
 mod place;
 mod records;
 mod regions;

@@ -6,9 +6,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
-use rustix::io::Errno;
-
 use super::{HomeError, audit, database};
 use crate::crypto::rng;
 
@@ -57,21 +54,6 @@ pub fn make_beside(
         })
     };
     make().inspect_err(|_| ancestors.remove())
-}
-
-/// Gives a file its name, unless that is taken.
-///
-/// # Errors
-/// What the filesystem answers.
-pub fn name(waiting: &Path, path: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, waiting, CWD, path, RenameFlags::NOREPLACE) {
-        // A filesystem that cannot do this can make a second name, which takes no other's place either.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            fs::hard_link(waiting, path)?;
-            fs::remove_file(waiting)
-        }
-        outcome => Ok(outcome?),
-    }
 }
 
 /// The directories above a home that are made for it.

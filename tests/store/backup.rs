@@ -296,6 +296,9 @@ fn a_backup_that_is_killed_leaves_no_file_or_a_whole_one() {
         }
     }
     assert!(killed > 0, "some were killed");
+    let left = fs::read_dir(fixture.temp.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
     fixture.open();
 }
 

@@ -1,25 +1,20 @@
 //! Where decrypted content goes: standard output or another stream, or a file that gets its name when it is whole.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
-
-use super::{is_same, parent_of};
+use super::is_same;
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
+use crate::store::new_file::{NewFile, parent_of};
 use crate::volume::Volume;
 
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 1024 * 1024;
-/// What is decrypted is its owner's alone.
-const MODE: u32 = 0o600;
 
 /// Where the content goes.
 #[derive(Debug)]
@@ -36,22 +31,6 @@ enum Kind {
     Stream { text_only: bool },
     /// A file without its name as yet.
     File(NewFile),
-}
-
-/// A file that has no name, or a temporary one on filesystems that know no other.
-#[derive(Debug)]
-struct NewFile {
-    path: PathBuf,
-    replace: bool,
-    temporary: Option<PathBuf>,
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if let Some(path) = &self.temporary {
-            let _ = fs::remove_file(path);
-        }
-    }
 }
 
 impl Output {
@@ -179,47 +158,6 @@ impl Output {
             (Kind::File(_), _) => CliError::io(&self.name, &error),
         })
     }
-}
-
-impl NewFile {
-    fn make(path: &Path, replace: bool) -> io::Result<(File, Self)> {
-        let parent = parent_of(path);
-        let new = |temporary| Self { path: path.to_owned(), replace, temporary };
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::open(parent, flags, Mode::from_raw_mode(MODE)) {
-            Ok(fd) => return Ok((fd.into(), new(None))),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => (),
-            Err(Errno::NOENT) if parent.is_dir() => (),
-            Err(errno) => return Err(errno.into()),
-        }
-        let temporary = temporary(path)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&temporary)?;
-        Ok((file, new(Some(temporary))))
-    }
-
-    /// Gives it its name.
-    fn name(&mut self, file: &File) -> io::Result<()> {
-        if self.temporary.is_none() {
-            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-            let to = if self.replace { temporary(&self.path)? } else { self.path.clone() };
-            rustix::fs::linkat(CWD, unnamed, CWD, &to, AtFlags::SYMLINK_FOLLOW)?;
-            self.temporary = self.replace.then_some(to);
-        }
-        if let Some(temporary) = &self.temporary {
-            let flags = if self.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-            rustix::fs::renameat_with(CWD, temporary, CWD, &self.path, flags)?;
-            self.temporary = None;
-        }
-        File::open(parent_of(&self.path))?.sync_all()
-    }
-}
-
-/// A name beside `path` that nothing has.
-fn temporary(path: &Path) -> io::Result<PathBuf> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-    name.push(format!(".kmsfs-{}", uuid::Uuid::new_v4().simple()));
-    Ok(path.with_file_name(name))
 }
 
 fn exists(path: &Path) -> CliError {

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use self::dump::{Cell, Dump};
 use self::stream::{OpeningReader, Seal, SealingWriter};
 use super::home::Home;
+use super::new_file::{NewFile, parent_of};
 use super::rows::Table;
 use super::slot::{Slot, SlotKind};
 use super::sqlite::{Snapshot, SqliteStore};
@@ -65,22 +66,12 @@ impl Home {
         self.refuse_own(file)?;
         self.record_copy(caller, "BackupHome", file)?;
         let io = |error| HomeError::Io(file.to_owned(), error);
-        let parent = parent_of(file);
-        let random = u64::from_be_bytes(rng::bytes());
-        let waiting = parent.join(format!(".kmsfs-backup-{random:016x}.new"));
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&waiting).map_err(io)?;
-        let work = || {
-            self.write_backup(&made, file)?;
-            made.sync_all().map_err(io)?;
-            let named = if replace { fs::rename(&waiting, file) } else { place::name(&waiting, file) };
-            named.map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => HomeError::BackupExists(file.to_owned()),
-                _ => io(error),
-            })?;
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)
-        };
-        work().inspect_err(|_| {
-            let _ = fs::remove_file(&waiting);
+        let (made, mut new) = NewFile::make(file, replace).map_err(io)?;
+        self.write_backup(&made, file)?;
+        made.sync_all().map_err(io)?;
+        new.name(&made).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => HomeError::BackupExists(file.to_owned()),
+            _ => io(error),
         })
     }
 
@@ -177,11 +168,6 @@ impl Home {
         let written = self.kms().record_of_home(&*self.ring()?, caller, &event, None);
         written.map_err(|error| HomeError::Audit(error.words()))
     }
-}
-
-/// The directory that a file lies in.
-fn parent_of(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What stands at the name must be nothing, or a file that may be replaced.
