@@ -1,7 +1,7 @@
 """Measures kmsfs beside gocryptfs and a bare FUSE passthrough: the same work on each mount, in turn, several rounds.
 
-All backing directories lie on tmpfs, so that no disk is measured; only what the audit log costs is measured on a disk as well. What counts
-is the ratio between two systems in the same round; the table shows the median of each figure, its spread (least to most), and the median of
+All backing directories lie on tmpfs, so that no disk is measured; only what waits for the disk, and what the audit log costs, is measured on
+a disk. What counts is the ratio between two systems in the same round; the table shows the median of each figure, its spread (least to most), and the median of
 the ratios. Run by scripts/bench.
 """
 
@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import synced
 
 MIB = 1 << 20
 
@@ -273,6 +275,27 @@ def report(results, others, rounds):
     return "\n".join(lines), rows
 
 
+def rounds(base, given, work, results):
+    """Has each system under test do its work in `base`, in turn, several rounds; adds to `results` what `work` yields."""
+    systems = [Kmsfs(base, given.kmsfs), *(Foreground(name, base, *OTHERS[name]) for name in ("gocryptfs", *given.beside))]
+    systems.append(Foreground("passthrough", base, [given.passthrough, "BACKING", "MNT"]))
+    mounted = []
+    try:
+        for system in systems:
+            system.mount()
+            mounted.append(system)
+        for turn in range(given.rounds):
+            # Who comes first changes, so that none always has the warmer machine.
+            first = turn % len(systems)
+            for system in systems[first:] + systems[:first]:
+                print(f"round {turn + 1} of {given.rounds}: {system.name}", file=sys.stderr)
+                for figure, value, unit in work(system):
+                    results.setdefault(figure, (unit, {}))[1].setdefault(system.name, []).append(value)
+    finally:
+        for system in mounted:
+            system.unmount()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kmsfs", required=True, help="the binary")
@@ -286,22 +309,12 @@ def main():
     os.umask(0o022)
     base = Path(tempfile.mkdtemp(prefix="kmsfs-bench-", dir="/dev/shm"))
     disk = Path(tempfile.mkdtemp(prefix="kmsfs-bench-", dir="/var/tmp"))
-    systems = [Kmsfs(base, given.kmsfs), *(Foreground(name, base, *OTHERS[name]) for name in ("gocryptfs", *given.beside))]
-    systems.append(Foreground("passthrough", base, [given.passthrough, "BACKING", "MNT"]))
-    mounted, results = [], {}
+    results = {}
     try:
         tree(base)
         shutil.copy(base / "tree.tar", disk)
-        for system in systems:
-            system.mount()
-            mounted.append(system)
-        for turn in range(given.rounds):
-            # Who comes first changes, so that none always has the warmer machine.
-            first = turn % len(systems)
-            for system in systems[first:] + systems[:first]:
-                print(f"round {turn + 1} of {given.rounds}: {system.name}", file=sys.stderr)
-                for figure, value, unit in measure(system, base, given.scale):
-                    results.setdefault(figure, (unit, {}))[1].setdefault(system.name, []).append(value)
+        rounds(base, given, lambda system: measure(system, base, given.scale), results)
+        rounds(disk, given, lambda system: synced.measure(system.mnt), results)
         of_audit, rows_of_audit = "", []
         # On a disk it is the disk that takes most of the time, and differs most.
         for where, directory, pairs in (("tmpfs", base, 8), ("a disk", disk, 1)) if given.measuring else ():
@@ -309,11 +322,9 @@ def main():
             of_audit += f"\n{text}"
             rows_of_audit += rows
     finally:
-        for system in mounted:
-            system.unmount()
         shutil.rmtree(base)
         shutil.rmtree(disk)
-    text, rows = report(results, [system.name for system in systems[1:]], given.rounds)
+    text, rows = report(results, ["gocryptfs", *given.beside, "passthrough"], given.rounds)
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
           f"{given.rounds} rounds: median (least-most)\n{text}{of_audit}")
