@@ -17,4 +17,5 @@ mod processes;
 mod regions;
 mod related;
 mod rows;
+mod seeds;
 mod slots;
