@@ -153,11 +153,15 @@ pub fn run() -> ExitCode {
 }
 
 /// The arguments of this process. mount(8) calls a filesystem's program with a directory, a mount point and options
-/// (`mount.fuse3(8)`): where the first word is an absolute path, the command is mount.
+/// (`mount.fuse3(8)`): where the first word is an absolute path, the command is mount. And who asks for help as other programs give it gets it.
 fn arguments() -> Vec<OsString> {
     let mut words: Vec<_> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| Path::new(word).is_absolute()) {
         words.insert(1, "mount".into());
+    }
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".into());
     }
     words
 }
@@ -189,7 +193,14 @@ fn meant(error: &clap::Error) -> Option<String> {
     let similar = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg].into_iter();
     match similar.filter_map(|kind| error.get(kind)).next()? {
         ContextValue::String(one) => Some(one.clone()),
-        ContextValue::Strings(several) if !several.is_empty() => Some(several.join(" or ")),
+        ContextValue::Strings(several) if !several.is_empty() => {
+            let given = match error.get(ContextKind::InvalidSubcommand) {
+                Some(ContextValue::String(given)) => given.as_str(),
+                _ => "",
+            };
+            let nearest = similar::nearest(given, several.iter().map(String::as_str));
+            Some(nearest.map_or_else(|| several.join(" or "), str::to_owned))
+        }
         _ => None,
     }
 }
