@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::exit::Code;
 use super::secrets::UnlockWith;
+use super::shell::word;
 use super::slot::caller;
 use super::{done, home, print};
-use crate::store::Home;
 use crate::store::slot::SlotKind;
+use crate::store::{Home, HomeError};
 
 /// Back up the home to one file, or make a home of such a file.
 #[derive(Debug, Args)]
@@ -75,7 +76,19 @@ impl Backup {
 impl Restore {
     fn run(self, given: Option<PathBuf>) -> Result<Code> {
         let dir = home::directory(given)?;
-        let home = self.with.with_key(|key| Ok(Home::restore(&dir, &self.file, key)?))?;
+        let home = self.with.with_key(|key| {
+            Home::restore(&dir, &self.file, key).map_err(|error| match error {
+                // What is there may be what the backup is to take the place of.
+                HomeError::AlreadyExists(ref taken) => {
+                    let hint = format!(
+                        "name another directory with --home, or move this away: mv {0} {0}.old",
+                        word(taken)
+                    );
+                    CliError::from(error).hint(hint)
+                }
+                error => error.into(),
+            })
+        })?;
         let mut text = format!(
             "The home is {}, as it was when the backup was made: what was disabled, rotated or deleted since is not in it.\n",
             home.dir().display()

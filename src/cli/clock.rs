@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::error::{CliError, Result, STORE_FAILED};
+use super::error::{CliError, PUT_BACK, Result, STORE_FAILED};
 use super::exit::{self, Code};
 use super::secrets::CommandLine;
 use super::slot::caller;
@@ -240,8 +240,7 @@ impl From<ClockError> for CliError {
 /// A failure of what the key service stands on.
 pub fn failed(cause: Cause, what: String) -> CliError {
     match cause {
-        Cause::Tampered => CliError::new(exit::TAMPERED, what)
-            .hint("put back a backup of the home; nothing was obeyed or changed"),
+        Cause::Tampered => CliError::new(exit::TAMPERED, what).hint(PUT_BACK),
         Cause::Store | Cause::Audit => CliError::new(exit::HOME, what).hint(STORE_FAILED),
         Cause::Refused | Cause::Unconfirmed => CliError::new(exit::FAILURE, what),
     }

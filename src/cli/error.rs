@@ -21,6 +21,10 @@ use crate::volume::VolumeError;
 pub const STORE_FAILED: &str =
     "nothing was done: see that the home can be written and has room, and repeat the command";
 
+/// What to do where the key store does not authenticate.
+pub const PUT_BACK: &str =
+    "put back a backup of the home: kmsfs home restore FILE; nothing was obeyed or changed";
+
 /// The result of a command.
 pub type Result<T> = std::result::Result<T, CliError>;
 
@@ -184,7 +188,7 @@ impl From<HomeError> for CliError {
             ),
             HomeError::InvalidSetting { .. } => Self::new(exit::USAGE, what).hint("kmsfs setup --help"),
             HomeError::Corrupted(..) | HomeError::Tampered(_) => Self::new(exit::TAMPERED, what)
-                .hint("put back a backup of the home; nothing was obeyed or changed"),
+                .hint(PUT_BACK),
             HomeError::NewerFormat { .. } => {
                 Self::new(exit::NEWER, what).hint("use the version that made it, or a later one")
             }

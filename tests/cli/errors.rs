@@ -226,7 +226,7 @@ fn a_mount_point_that_cannot_be_used() {
 fn arguments_that_cannot_be_understood() {
     let fixture = Fixture::new();
     for (arguments, named, hint) in [
-        (["mout"].as_slice(), "mout", "kmsfs --help; did you mean umount or mount?"),
+        (["mout"].as_slice(), "mout", "kmsfs --help; did you mean mount?"),
         (&["keys", "--jsn"], "--jsn", "kmsfs keys --help; did you mean --json?"),
         (&["setup"], "--key-file", "kmsfs setup --help"),
         (&["init"], "<DIR>", "kmsfs init --help"),

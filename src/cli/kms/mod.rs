@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::error::{CliError, Result, STORE_FAILED};
+use super::error::{CliError, PUT_BACK, Result, STORE_FAILED};
 use super::exit::{self, Code};
 use super::{complain, done, home, impact, print};
 use crate::datakey::DataKeyError;
@@ -141,8 +141,7 @@ fn refused(operation: Operation, error: &KmsError) -> Result<Code> {
             ));
             Ok(exit::AWS_SERVICE)
         }
-        Cause::Tampered => Err(CliError::new(exit::TAMPERED, message)
-            .hint("put back a backup of the home; nothing was obeyed or changed")),
+        Cause::Tampered => Err(CliError::new(exit::TAMPERED, message).hint(PUT_BACK)),
         Cause::Unconfirmed => Err(CliError::new(exit::UNCONFIRMED, message).hint(
             "repeat the command, or end that mount: kmsfs status lists the mounts with their processes",
         )),
