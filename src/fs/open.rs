@@ -132,11 +132,23 @@ impl Filesystem {
     /// Commits a file that nobody writes any more. What fails stays dirty and listed, and is recovered at its next open.
     fn settle(&self, inode: &Arc<Inode>) {
         let Some(_inside) = inode.content.look() else { return };
-        if let Some(loaded) = inode.content.current()
-            && let Err(error) = self.commit(inode, &loaded)
-        {
+        let Some(loaded) = inode.content.current() else { return };
+        let has_name =
+            rustix::fs::fstat(&**loaded.engine.backing().descriptor()).map_or(true, |stat| stat.st_nlink > 0);
+        // What has no name any more goes with its last close: a journal that was removed is not waited for once more.
+        let settled = if has_name { self.commit(inode, &loaded) } else { self.unlist(inode, &loaded) };
+        if let Err(error) = settled {
             log::error!("{} is not committed: {error}", inode.path().display());
         }
+    }
+
+    /// Takes a file off the list of dirty files.
+    fn unlist(&self, inode: &Inode, loaded: &Loaded) -> Result<()> {
+        let mut listed = inode.content.listed.lock();
+        if std::mem::take(&mut *listed) {
+            self.dirty.remove(&loaded.file_id)?;
+        }
+        Ok(())
     }
 
     /// Turns a file's header clean and takes it off the list of dirty files.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, symlink};
 
 use rustix::fs::XattrFlags;
 
-use crate::fixture::{Fixture, errno, pattern};
+use crate::fixture::{ENOKEY, Fixture, errno, pattern};
 
 #[test]
 fn the_reserved_name_is_not_listed_not_found_and_cannot_be_made() {
@@ -49,6 +49,33 @@ fn an_open_file_goes_on_when_it_is_renamed_over_and_unlinked() {
     fs::remove_file(&b).unwrap();
     assert_eq!(now_b.metadata().unwrap().len(), 50_000);
     assert_eq!(errno(fs::metadata(&b)), libc::ENOENT);
+}
+
+#[test]
+fn a_file_without_a_name_is_read_after_its_last_writer_has_closed_it_and_its_key_came_back() {
+    let fixture = Fixture::new();
+    let path = fixture.file("f");
+    let writer = OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
+    let reader = File::open(&path).unwrap();
+    writer.write_all_at(&pattern(1, 300_000), 0).unwrap();
+    writer.sync_all().unwrap();
+    writer.write_all_at(&pattern(2, 200_000), 50_000).unwrap();
+    fs::remove_file(&path).unwrap();
+    drop(writer);
+    let expected = [&pattern(1, 300_000)[..50_000], &pattern(2, 200_000), &pattern(1, 300_000)[250_000..]];
+    let mut read = vec![0; 300_000];
+    for _ in 0..2 {
+        reader.read_exact_at(&mut read, 0).unwrap();
+        assert!(read == expected.concat());
+        fixture.with_key("disable-key", &fixture.key);
+        assert_eq!(errno(reader.read_at(&mut read, 0)), ENOKEY);
+        fixture.with_key("enable-key", &fixture.key);
+    }
+    // In place of a link: a descriptor of it can be opened again.
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    OpenOptions::new().write(true).open(again).unwrap().write_all_at(b"more", 0).unwrap();
+    reader.read_exact_at(&mut read[..10], 0).unwrap();
+    assert_eq!((&read[..4], &read[4..10]), (&b"more"[..], &pattern(1, 10)[4..]));
 }
 
 #[test]
