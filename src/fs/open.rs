@@ -99,6 +99,12 @@ impl Filesystem {
         BriefOpen { fs: self, inode }
     }
 
+    /// Whether closing a handle may wait for the disk.
+    pub fn release_waits(&self, handle: u64) -> bool {
+        let Ok(handle) = self.files.find(handle) else { return false };
+        handle.writes && handle.inode.content.current().is_some_and(|loaded| loaded.engine.commit_waits())
+    }
+
     /// Closes a handle. The last one that may write commits the file; the last of all wipes its data key.
     pub fn release(&self, handle: u64) -> Result<()> {
         let handle = self.files.remove(handle)?;

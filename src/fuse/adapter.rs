@@ -321,6 +321,10 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        if self.fs.release_waits(handle.0) {
+            let fs = self.fs.clone();
+            return self.apart.run(move || empty("release", fs.release(handle.0), reply));
+        }
         empty("release", self.fs.release(handle.0), reply);
     }
 

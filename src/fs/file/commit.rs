@@ -92,6 +92,12 @@ impl<B: Backing> CryptFile<B> {
         written
     }
 
+    /// Whether turning clean will wait for the disk, as whoever holds the header does.
+    pub fn commit_waits(&self) -> bool {
+        let is_durable = || self.head.try_lock().is_none_or(|head| head.run_is_durable);
+        self.is_dirty() && (self.durability == Durability::Strict || is_durable())
+    }
+
     /// Turns the file clean: whoever opens it next finds exactly this, or an error.
     ///
     /// # Errors
