@@ -227,13 +227,19 @@ fn record(kind: u8, file_id: &FileId, path: &OsStr) -> Vec<u8> {
 }
 
 /// Opens a log to be read. Where a link, a pipe or anything else stands in its place, which who keeps the ciphertext may have put there,
-/// there is none: files that it would list are recovered at their next open.
+/// there is none: files that it would list are recovered at their next open. A directory is an error: nothing takes its place.
 fn open_log(dir: &OwnedFd) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let log = match rustix::fs::openat(dir, NAME, flags, Mode::empty()) {
         Err(Errno::LOOP) => None,
-        log => Some(File::from(log?)).filter(|log| log.metadata().is_ok_and(|facts| facts.is_file())),
+        log => Some(File::from(log?)),
     };
+    let kind = log.as_ref().map(|log| log.metadata().map(|facts| facts.file_type())).transpose()?;
+    if kind.is_some_and(|kind| kind.is_dir()) {
+        // Nor could the next list take its place, and nothing could be written.
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file"));
+    }
+    let log = log.filter(|_| kind.is_some_and(|kind| kind.is_file()));
     if log.is_none() {
         log::warn!("the volume's list of dirty files is not a file, and left aside");
     }
