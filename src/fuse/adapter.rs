@@ -9,24 +9,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, Errno, FileHandle, FopenFlags, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 use rustix::fs::{FallocateFlags, OFlags};
 
 use super::apart::Apart;
 use super::convert::{caller, errno, file_attr, file_type, set_time};
-use crate::fs::{Answer, Attr, Filesystem, Result, Seek, Setattr, WriteKind, XattrMode};
+use super::reply::{GENERATION, attributes, empty, entry, sought, xattr};
+use crate::fs::{Filesystem, Seek, Setattr, WriteKind, XattrMode};
 
 /// The largest read or write of one request, in bytes: a segment's. Each event loop has a buffer of this size for requests and one for
 /// answers; larger ones make nothing faster, and several loops share what the kernel reads ahead.
 const REQUEST_BYTES: u32 = 256 << 10;
 /// How far the kernel reads ahead, in bytes.
 const READ_AHEAD_BYTES: u32 = 1 << 20;
-/// Inode numbers are never given to another object while the kernel knows them.
-const GENERATION: Generation = Generation(0);
 
 thread_local! {
     /// Each event loop reads into a buffer of its own, which it keeps.
@@ -41,49 +40,6 @@ pub struct Adapter {
     pub apart: Apart,
     /// Whether the kernel decides by owner, mode and access control list; it is mounted with `default_permissions` then.
     pub kernel_decides: bool,
-}
-
-/// Replies of one entry.
-fn entry(what: &str, answer: Result<Answer<Attr>>, reply: ReplyEntry) {
-    match answer {
-        Ok(answer) => {
-            let attr = &answer.value;
-            reply.entry_with_ttls(&attr.ttl, &crate::fs::attr::CACHE_TIME, &file_attr(attr), GENERATION);
-        }
-        Err(error) => reply.error(errno(what, &error)),
-    }
-}
-
-fn attributes(what: &str, answer: Result<Answer<Attr>>, reply: ReplyAttr) {
-    match answer {
-        Ok(answer) => reply.attr(&answer.value.ttl, &file_attr(&answer.value)),
-        Err(error) => reply.error(errno(what, &error)),
-    }
-}
-
-fn empty(what: &str, answer: Result<()>, reply: ReplyEmpty) {
-    match answer {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(what, &error)),
-    }
-}
-
-fn sought(found: Result<u64>, reply: ReplyLseek) {
-    match found.map(i64::try_from) {
-        Ok(Ok(found)) => reply.offset(found),
-        Ok(Err(_)) => reply.error(Errno::EOVERFLOW),
-        Err(error) => reply.error(errno("lseek", &error)),
-    }
-}
-
-/// A list or value of extended attributes: its size where the kernel asks for that, `ERANGE` where it does not fit.
-fn xattr(what: &str, answer: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
-    match answer {
-        Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
-        Ok(value) if value.len() <= size as usize => reply.data(&value),
-        Ok(_) => reply.error(Errno::ERANGE),
-        Err(error) => reply.error(errno(what, &error)),
-    }
 }
 
 impl fuser::Filesystem for Adapter {

@@ -7,6 +7,7 @@ mod adapter;
 mod apart;
 pub mod control;
 mod convert;
+mod reply;
 mod session;
 
 pub use session::{MountError, MountOptions, MountRequest, serve};

@@ -1,44 +1,32 @@
 //! The list of files that may be dirty: what a mount after a kill has to recover.
 //!
 //! A file is listed before its header turns dirty and leaves the list after it is clean. The list is a log of
-//! records, each appended by one write; what a kill cut off at its end is left out when it is read. It says where to look and
+//! records (`record`), each appended by one write; what a kill cut off at its end is left out when it is read. It says where to look and
 //! nothing more: the file's own header decides.
-//!
-//! ```text
-//! kind (1: listed or moved here, 2: clean) | file id (16) | length of path (u16, big-endian) | path | check (8)
-//! ```
-//!
-//! The check is the first 8 bytes of the SHA-256 of what is before it; it finds torn records, not forged ones.
+
+mod record;
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use self::record::{CLEAN, ID_LEN, LISTED, read_log, record};
 use super::{RESERVED, Volume, VolumeError};
-use crate::crypto::hash::sha256;
 use crate::envelope::FileId;
+
+pub use self::record::replay;
 
 const NAME: &str = "dirty";
 /// The list that is about to take its place.
 const NEW: &str = "dirty.new";
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const LISTED: u8 = 1;
-const CLEAN: u8 = 2;
-const ID_LEN: usize = 16;
-const HEAD_LEN: usize = 1 + ID_LEN + 2;
-const CHECK_LEN: usize = 8;
-/// The longest record.
-const RECORD_MAX: usize = HEAD_LEN + u16::MAX as usize + CHECK_LEN;
-/// Bytes of a log that are read at most: those of some million open files.
-const LOG_MAX: u64 = 256 << 20;
 /// A log of this many bytes is written anew, or cut to nothing when no file is listed.
 const COMPACT_AT: u64 = 256 * 1024;
 /// Bytes of records that wait at most.
@@ -212,20 +200,6 @@ impl Log {
     }
 }
 
-/// A record. A path that does not fit is cut: the file is then recovered at its next open instead of the next mount.
-fn record(kind: u8, file_id: &FileId, path: &OsStr) -> Vec<u8> {
-    let path = path.as_bytes();
-    let len = u16::try_from(path.len()).unwrap_or(0);
-    let mut record = Vec::with_capacity(HEAD_LEN + usize::from(len) + CHECK_LEN);
-    record.push(kind);
-    record.extend_from_slice(&file_id.0);
-    record.extend_from_slice(&len.to_be_bytes());
-    record.extend_from_slice(&path[..usize::from(len)]);
-    let check = sha256(&[&record]);
-    record.extend_from_slice(&check[..CHECK_LEN]);
-    record
-}
-
 /// Opens a log to be read. Where a link, a pipe or anything else stands in its place, which who keeps the ciphertext may have put there,
 /// there is none: files that it would list are recovered at their next open. A directory is an error: nothing takes its place.
 fn open_log(dir: &OwnedFd) -> io::Result<Option<File>> {
@@ -244,64 +218,6 @@ fn open_log(dir: &OwnedFd) -> io::Result<Option<File>> {
         log::warn!("the volume's list of dirty files is not a file, and left aside");
     }
     Ok(log)
-}
-
-/// What a log lists in the end. It may be as long as somebody made it: what is kept of it is what its records name, and no more of it
-/// is read than [`LOG_MAX`].
-fn read_log(log: impl Read) -> io::Result<HashMap<[u8; ID_LEN], PathBuf>> {
-    let mut log = log.take(LOG_MAX);
-    let mut listed = HashMap::new();
-    let mut bytes = Vec::new();
-    loop {
-        let more = log.by_ref().take(RECORD_MAX as u64).read_to_end(&mut bytes)?;
-        let rest = replay_on(&mut listed, &bytes).len();
-        bytes.drain(..bytes.len() - rest);
-        // What is no whole record in as many bytes as the longest has will never be one.
-        if more == 0 || bytes.len() >= RECORD_MAX {
-            return Ok(listed);
-        }
-    }
-}
-
-/// What a log lists in the end. It can be named for the fuzz target of this codec.
-#[doc(hidden)]
-pub fn replay(log: &[u8]) -> HashMap<[u8; ID_LEN], PathBuf> {
-    let mut listed = HashMap::new();
-    replay_on(&mut listed, log);
-    listed
-}
-
-/// Does what the records at the beginning of `log` say, and answers what is left behind them.
-fn replay_on<'a>(listed: &mut HashMap<[u8; ID_LEN], PathBuf>, mut log: &'a [u8]) -> &'a [u8] {
-    while let Some((record, rest)) = split_record(log) {
-        match record.kind {
-            LISTED => drop(listed.insert(record.id, PathBuf::from(OsString::from_vec(record.path.to_vec())))),
-            CLEAN => drop(listed.remove(&record.id)),
-            _ => break,
-        }
-        log = rest;
-    }
-    log
-}
-
-/// A record as it is read.
-struct Record<'a> {
-    kind: u8,
-    id: [u8; ID_LEN],
-    path: &'a [u8],
-}
-
-/// Splits the first record off; `None` where there is no whole one.
-fn split_record(log: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let (head, rest) = log.split_first_chunk::<HEAD_LEN>()?;
-    let len = usize::from(u16::from_be_bytes([head[HEAD_LEN - 2], head[HEAD_LEN - 1]]));
-    let (path, rest) = rest.split_at_checked(len)?;
-    let (check, rest) = rest.split_first_chunk::<CHECK_LEN>()?;
-    if sha256(&[head, path])[..CHECK_LEN] != check[..] {
-        return None;
-    }
-    let id = head[1..=ID_LEN].try_into().ok()?;
-    Some((Record { kind: head[0], id, path }, rest))
 }
 
 #[cfg(test)]
