@@ -11,6 +11,7 @@ use super::api::Context;
 use super::api::crypto::{RE_ENCRYPT_FROM, RE_ENCRYPT_TO};
 use super::api::sealing::{SYMMETRIC, open, seal, symmetric};
 use super::audit::{AuditEvent, Parameters, Scene};
+use super::ciphertext::Ciphertext;
 use super::key::Key;
 use super::reference::{self, Form};
 use super::ring::Keyring;
@@ -177,6 +178,7 @@ impl DataKeys for FileKeys {
     ) -> Result<(), DataKeyError> {
         let key = wrapped.key.as_str();
         self.recorded(Operation::Decrypt, asker, parameters(key, context), None, |cx| {
+            named_as_wrapped(cx, wrapped)?;
             let act = symmetric(cx.operation.name(), context);
             cx.key_for(key, Form::IdOrArn, act).map(|_| ()).map_err(about(key))
         })
@@ -245,10 +247,24 @@ fn unwrap(
     action: &'static str,
     context: &EncryptionContext,
 ) -> Result<DataKey, Refusal> {
+    named_as_wrapped(cx, wrapped)?;
     let name = wrapped.key.as_str();
     let opened = open(cx, &wrapped.blob, Some(name), action, context).map_err(about(name))?;
     DataKey::from_slice(&opened.plaintext)
         .ok_or_else(|| about(name)(KmsError::bare(AwsError::InvalidCiphertext)))
+}
+
+/// Refuses a wrap that stands beside the ARN of another CMK than its own: a header that was altered says so, and not that its key is unknown
+/// or may not be used.
+fn named_as_wrapped(cx: &Context<'_>, wrapped: &WrappedDataKey) -> Result<(), Refusal> {
+    let key = Ciphertext::parse(&wrapped.blob).and_then(|blob| cx.ring.key(blob.key));
+    match key {
+        Some(key) if cx.arn(key) != wrapped.key => {
+            Err(about(wrapped.key.as_str())(KmsError::bare(AwsError::IncorrectKey)))
+        }
+        // What names no key of this home is refused by its name.
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn wrong_kind(arn: KeyArn, key: &Key) -> DataKeyError {

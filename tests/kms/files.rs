@@ -88,6 +88,32 @@ fn cr_2_a_wrap_of_one_file_does_not_open_for_another() {
 }
 
 #[test]
+fn a_wrap_beside_the_name_of_another_key_is_altered_whether_there_is_that_key_or_not() {
+    let service = Service::new();
+    let keys = service.home.data_keys();
+    let (key, other) = (service.key(), service.key());
+    let file = wrapped(&service, &key.id);
+    let unknown = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000".to_owned();
+    let foreign = key.arn.replace(":000000000000:", ":000000000001:");
+    for name in [other.arn.as_str(), &unknown, &foreign, &key.arn[1..], &key.id, ""] {
+        let altered = WrappedDataKey { key: KeyArn::new(name), ..file.clone() };
+        assert_eq!(
+            refused(keys.unwrap(&asker(), &altered, &context("1"))),
+            DataKeyError::Inauthentic,
+            "{name}"
+        );
+        assert_eq!(
+            refused(keys.reuse(&asker(), &altered, &context("1"))),
+            DataKeyError::Inauthentic,
+            "{name}"
+        );
+    }
+    service.disable(&key);
+    let altered = WrappedDataKey { key: KeyArn::new(unknown), ..file };
+    assert_eq!(refused(keys.unwrap(&asker(), &altered, &context("1"))), DataKeyError::Inauthentic);
+}
+
+#[test]
 fn rot_1_a_file_keeps_its_version_until_it_is_wrapped_again() {
     let service = Service::new();
     let key = service.key();
