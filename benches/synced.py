@@ -1,5 +1,6 @@
 """What programs do that wait for the disk: logs, databases, editors. Part of what mounts.py measures, on a disk."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -14,34 +15,38 @@ def each(count, work):
     return (time.perf_counter() - start) / count * 1e3
 
 
+@contextlib.contextmanager
+def temporary(path, flags):
+    """A file that is open, and goes."""
+    handle = os.open(path, os.O_CREAT | flags)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+        os.unlink(path)
+
+
 def append(mnt, count):
     """A log: a line of 500 bytes, and fdatasync."""
-    path, line = mnt / "log", os.urandom(500)
-    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-
-    def work(_):
-        os.write(handle, line)
-        os.fdatasync(handle)
-    took = each(count, work)
-    os.close(handle)
-    os.unlink(path)
-    return took
+    line = os.urandom(500)
+    with temporary(mnt / "log", os.O_WRONLY | os.O_APPEND) as handle:
+        def work(_):
+            os.write(handle, line)
+            os.fdatasync(handle)
+        return each(count, work)
 
 
 def overwrite(mnt, count):
     """A page of 4 KiB anywhere in a file of 1 MiB, and fsync."""
-    path, page = mnt / "pages", os.urandom(4096)
-    handle = os.open(path, os.O_CREAT | os.O_RDWR)
-    os.pwrite(handle, os.urandom(1 << 20), 0)
-    os.fsync(handle)
-
-    def work(turn):
-        os.pwrite(handle, page, turn * 7919 % 256 * 4096)
+    page = os.urandom(4096)
+    with temporary(mnt / "pages", os.O_RDWR) as handle:
+        os.pwrite(handle, os.urandom(1 << 20), 0)
         os.fsync(handle)
-    took = each(count, work)
-    os.close(handle)
-    os.unlink(path)
-    return took
+
+        def work(turn):
+            os.pwrite(handle, page, turn * 7919 % 256 * 4096)
+            os.fsync(handle)
+        return each(count, work)
 
 
 def replace(mnt, count):

@@ -26,6 +26,22 @@ impl Since {
         }
     }
 
+    /// Has a script done, as far as that goes; whether it was stopped, and whether it has synced.
+    fn follow(&mut self, file: &CryptFile<Memory>, script: &[Step]) -> (bool, bool) {
+        let mut synced = false;
+        for step in script {
+            self.step(step);
+            if step.apply(file).is_err() {
+                return (true, synced);
+            }
+            if matches!(step, Step::Sync) {
+                self.synced();
+                synced = true;
+            }
+        }
+        (false, synced)
+    }
+
     fn synced(&mut self) {
         self.0.drain(..self.0.len() - 1);
         self.1.clear();
@@ -94,6 +110,16 @@ fn check(this: &File, left: &Memory, since: &Since, all: bool, what: &str) {
     }
 }
 
+/// Numbers below what is asked for, the same ones for the same seed.
+fn choices(seed: u64) -> impl FnMut(usize) -> usize {
+    let choices = pattern(seed, 4096);
+    let mut at = 0;
+    move |below| {
+        at = (at + 1) % choices.len();
+        choices[at] as usize % below
+    }
+}
+
 /// Stops `script` after `stop` changes, and takes the power away in several ways; `false` where all of it was done. Before the first
 /// sync of a run only strict mode promises anything, so the check begins there.
 fn cut(this: &File, start: &Memory, script: &[Step], durability: Durability, stop: u64) -> bool {
@@ -102,26 +128,10 @@ fn cut(this: &File, start: &Memory, script: &[Step], durability: Durability, sto
     let file = this.open(&memory).unwrap();
     memory.stop_after(stop);
     let mut since = Since(vec![Vec::new()], Vec::new());
-    let mut synced = durability == Durability::Strict;
-    let mut stopped = false;
-    for step in script {
-        since.step(step);
-        if step.apply(&file).is_err() {
-            stopped = true;
-            break;
-        }
-        if matches!(step, Step::Sync) {
-            since.synced();
-            synced = true;
-        }
-    }
-    for way in 0..if synced { 8 } else { 0 } {
-        let choices = pattern(stop * 7 + way, 4096);
-        let mut at = 0;
-        let mut any = |below: usize| {
-            at = (at + 1) % choices.len();
-            choices[at] as usize % below
-        };
+    let (stopped, synced) = since.follow(&file, script);
+    let is_promised = synced || durability == Durability::Strict;
+    for way in 0..if is_promised { 8 } else { 0 } {
+        let mut any = choices(stop * 7 + way);
         let (old, new) = (|_: usize| 0, |below: usize| below - 1);
         let left = match way {
             0 => memory.lose_power(old, old),
@@ -403,8 +413,10 @@ fn what_is_changed_while_a_sync_is_under_way_does_not_spoil_it() {
                 std::thread::yield_now();
             }
             let changing = scope.spawn(|| change(&file));
-            // The change may have to wait for a sync of its own, and that one for this one's end.
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            // Should the change wait for a sync of its own, that one waits for the end of this one.
+            while !changing.is_finished() && memory.syncs() == syncs + 1 {
+                std::thread::yield_now();
+            }
             drop(held);
             syncing.join().unwrap().unwrap();
             changing.join().unwrap();
@@ -445,21 +457,9 @@ fn repaired_everywhere(before: &[Step], script: &[Step]) {
         let file = this.open(&memory).unwrap();
         memory.stop_after(stop);
         let mut since = whole.clone();
-        let mut stopped = false;
-        for step in script {
-            since.step(step);
-            if step.apply(&file).is_err() {
-                stopped = true;
-                break;
-            }
-        }
+        let (stopped, _) = since.follow(&file, script);
         for way in 0..10 {
-            let choices = pattern(stop * 31 + way, 4096);
-            let mut at = 0;
-            let mut any = |below: usize| {
-                at = (at + 1) % choices.len();
-                choices[at] as usize % below
-            };
+            let mut any = choices(stop * 31 + way);
             let size = any(usize::MAX);
             let left = match way {
                 0 => memory.lose_power(|_| 0, |below| below - 1),

@@ -27,13 +27,10 @@ impl<B: Backing> CryptFile<B> {
     /// # Errors
     /// As [`CryptFile::sync`]; what `around` and `last` answer.
     pub fn sync_within(&self, around: &Around<'_>, last: &dyn Fn(&B) -> Result<()>) -> Result<()> {
-        if self.is_unfinished() {
-            let _shape = self.shape.write();
-            self.finish()?;
-        }
         // What was written up to here is below this size; and what was begun is done, while nobody else is in.
         let (size, truncations, written, sequence) = {
             let _shape = self.shape.write();
+            self.finish()?;
             let mut head = self.head.lock();
             self.say_synced(&mut head, around)?;
             let truncations = self.truncations.load(Ordering::Acquire);

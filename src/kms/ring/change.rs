@@ -116,28 +116,12 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::kms::id::{KeyScope, Namespace};
-    use crate::kms::key::{KeyManager, RegionRole};
+    use crate::kms::key::RegionRole;
     use crate::kms::policy::{self, Policy};
     use crate::kms::related::RelatedKeys;
-    use crate::kms::spec::{KeySpec, KeyUsage};
-    use crate::kms::state::Origin;
 
     fn record(id: KeyId, state: KeyState) -> KeyRecord {
-        KeyRecord {
-            id,
-            state,
-            origin: Origin::AwsKms,
-            spec: KeySpec::SymmetricDefault,
-            usage: KeyUsage::EncryptDecrypt,
-            description: String::new(),
-            created: Timestamp::from_millis(0),
-            deletion_date: None,
-            manager: KeyManager::Customer,
-            rotation: None,
-            policy: None,
-            role: Some(RegionRole::Primary),
-            pending_window_days: None,
-        }
+        KeyRecord { state, role: Some(RegionRole::Primary), ..KeyRecord::of_test(id) }
     }
 
     fn ring(region: &str, key: KeyRecord) -> Keyring {
