@@ -58,6 +58,8 @@ impl Filesystem {
         if name == CAPABILITIES && !inode.may_have_capabilities.load(Ordering::Acquire) {
             return Err(Errno::NODATA.into());
         }
+        // A commit takes capabilities away and puts them back: nobody sees them gone.
+        let _alone = (name == CAPABILITIES).then(|| inode.times.lock());
         if ROUTINE.iter().any(|routine| name == *routine) && is_bare(&inode)? {
             return Err(Errno::NODATA.into());
         }
